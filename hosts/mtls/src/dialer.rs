@@ -1,0 +1,268 @@
+//! From an address to a channel to a known peer.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{ring as provider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore};
+use rustls::{SignatureScheme, version};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use crate::credentials::OwnCertificate;
+use crate::identity::{Kind, PeerIdentity};
+use crate::token::JoinToken;
+use crate::trust::{Trust, algorithms, only_tls13, public_key_pin};
+
+/// A connection that takes longer is given up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who is expected at the other end. Peers are known by their certificate's identity, never by an address.
+#[derive(Clone, Debug)]
+pub enum Expect {
+    /// Any instance of the cluster's control plane.
+    Controller,
+    /// This node and no other.
+    Node(String),
+}
+
+impl Expect {
+    fn matches(&self, identity: &PeerIdentity) -> bool {
+        match self {
+            Self::Controller => identity.kind == Kind::Controller,
+            Self::Node(name) => identity.kind == Kind::Node && identity.name == *name,
+        }
+    }
+
+    /// Sent as server name; nothing is decided by it.
+    fn server_name(&self, cluster: &str) -> Option<ServerName<'static>> {
+        let name = match self {
+            Self::Controller => format!("controller.{cluster}"),
+            Self::Node(name) => format!("{name}.node.{cluster}"),
+        };
+        ServerName::try_from(name).ok()
+    }
+}
+
+/// An address cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Not an address.
+    #[error("{0} is not an address: expected HOST:PORT")]
+    Address(String),
+    /// The TLS library cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] Error),
+}
+
+/// Makes channels that show one certificate and believe one trust.
+#[derive(Clone)]
+pub struct Dialer {
+    own: Arc<OwnCertificate>,
+    roots: Roots,
+}
+
+#[derive(Clone)]
+enum Roots {
+    Trusted(Arc<Trust>),
+    /// While joining: the CA whose public key has this SHA-256, of this cluster.
+    Pinned([u8; 32], String),
+}
+
+impl Dialer {
+    /// Shows `own`, believes `trust`.
+    pub fn new(own: Arc<OwnCertificate>, trust: Arc<Trust>) -> Self {
+        Self { own, roots: Roots::Trusted(trust) }
+    }
+
+    /// Shows the token's certificate and believes the CA that the token pins.
+    pub fn joining(own: Arc<OwnCertificate>, token: &JoinToken) -> Self {
+        Self { own, roots: Roots::Pinned(token.ca_pin(), token.cluster().to_owned()) }
+    }
+
+    /// A channel to `address` (`host:port`) that connects at the first call and again after a loss. A call that finds
+    /// no peer, or another one than expected, answers `UNAVAILABLE`; [`explain`] says why.
+    ///
+    /// # Errors
+    ///
+    /// If `address` is not one. Nothing is connected yet.
+    pub fn channel(&self, address: &str, expect: Expect) -> Result<Channel, DialError> {
+        let uri: Uri = format!("http://{address}").parse().map_err(|_| DialError::Address(address.to_owned()))?;
+        let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
+        let target = authority.map(ToString::to_string).ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let cluster = match &self.roots {
+            Roots::Trusted(trust) => trust.cluster(),
+            Roots::Pinned(_, cluster) => cluster,
+        };
+        let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let tls = TlsConnector::from(Arc::new(self.config(expect).map_err(DialError::Tls)?));
+        let connector = service_fn(move |_: Uri| {
+            let (target, tls, name) = (target.clone(), tls.clone(), name.clone());
+            async move {
+                let handshake = async {
+                    let tcp = TcpStream::connect(&target).await?;
+                    tcp.set_nodelay(true)?;
+                    tls.connect(name, tcp).await
+                };
+                let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 s");
+                let tls = timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| late())??;
+                Ok::<_, std::io::Error>(TokioIo::new(tls))
+            }
+        });
+        let endpoint = Endpoint::from(uri)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(endpoint.connect_with_connector_lazy(connector))
+    }
+
+    fn config(&self, expect: Expect) -> Result<ClientConfig, Error> {
+        let verifier = ServerVerifier { roots: self.roots.clone(), expect };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+            .with_protocol_versions(&[&version::TLS13])?
+            .dangerous() // the word is rustls' for "own verifier"; ours is stricter than the stock one
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(self.own.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+}
+
+/// Checks the chain as webpki does, then the identity instead of a host name.
+struct ServerVerifier {
+    roots: Roots,
+    expect: Expect,
+}
+
+impl ServerVerifier {
+    fn roots(&self, sent: &[CertificateDer<'_>]) -> Result<Arc<RootCertStore>, Error> {
+        match &self.roots {
+            Roots::Trusted(trust) => Ok(trust.store()),
+            Roots::Pinned(pin, _) => {
+                let pinned = sent.iter().find(|ca| public_key_pin(ca).is_ok_and(|found| found == *pin));
+                let foreign = || Error::General("the CA is not the one that the join token names".to_owned());
+                let mut store = RootCertStore::empty();
+                store.add(pinned.ok_or_else(foreign)?.clone().into_owned())?;
+                Ok(Arc::new(store))
+            }
+        }
+    }
+
+    fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
+        match &self.roots {
+            Roots::Trusted(trust) => trust.identify(certificate),
+            Roots::Pinned(_, cluster) => PeerIdentity::from_certificate(certificate)
+                .ok()
+                .filter(|identity| identity.cluster == *cluster)
+                .ok_or_else(|| Error::General("the certificate is not of the join token's cluster".to_owned())),
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let roots = self.roots(intermediates)?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
+        let identity = self.identify(end_entity)?;
+        if !self.expect.matches(&identity) {
+            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
+}
+
+impl std::fmt::Debug for ServerVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerVerifier").field("expect", &self.expect).finish_non_exhaustive()
+    }
+}
+
+/// Why a call found no peer, in one line for people: what the handshake said if it failed, else the innermost cause.
+///
+/// `None` if the error is not one of the connection.
+pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut innermost = None;
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(said) = cause.downcast_ref::<Error>() {
+            return Some(explain_tls(said));
+        }
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            innermost = Some(io.to_string());
+            // an io::Error passes over its own payload when asked for its source
+            if let Some(said) = io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+                return Some(explain_tls(said));
+            }
+        }
+        next = cause.source();
+    }
+    innermost
+}
+
+fn explain_tls(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "the other end refused our certificate: it has expired".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::UnknownCA) => {
+            "the other end refused our certificate: another CA issued it".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the other end demands a client certificate".to_owned()
+        }
+        Error::AlertReceived(alert) => format!("the other end refused the handshake ({alert:?})"),
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the other end's certificate is from another CA: it is not of this cluster".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the other end's certificate has expired, or this machine's clock is ahead".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            "the other end's certificate is not valid yet: this machine's clock is behind".to_owned()
+        }
+        Error::General(said) => said.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,36 @@
+//! Knows nothing of GPIO, nodes or messages: only who is at the other end of a connection, proved by mutual TLS.
+//!
+//! Every listener and every client of Pi-Controller goes through here. TLS 1.3 only, a client certificate always, no
+//! session resumption, no flag that loosens any of it.
+//!
+//! | to | use |
+//! | --- | --- |
+//! | load or store a certificate and its key | [`Credentials`] |
+//! | decide whose certificates are accepted, and change that while serving | [`Trust`], [`OwnCertificate`] |
+//! | serve | [`Acceptor`], [`serve`] |
+//! | call | [`Dialer`] |
+//! | know who called | [`Peer`] in the request's extensions |
+//! | join | [`JoinToken`], [`NodeKey`] |
+
+#![warn(missing_docs)]
+
+mod acceptor;
+mod credentials;
+mod dialer;
+mod files;
+mod identity;
+mod pem;
+mod serve;
+mod token;
+mod trust;
+
+pub use acceptor::{Acceptor, Connection, Limits};
+pub use credentials::{Credentials, CredentialsError, NodeKey, OwnCertificate};
+pub use dialer::{DialError, Dialer, Expect, explain};
+pub use files::{FileError, create_private_dir, read_private, write_private};
+pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
+pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
+pub use serve::{DRAIN, serve, server};
+pub use token::{JoinToken, TokenError};
+pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
+pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
