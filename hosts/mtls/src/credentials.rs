@@ -136,10 +136,10 @@ fn certificates_pem(certificates: &[CertificateDer<'_>]) -> String {
     certificates.iter().map(|certificate| pem::write("CERTIFICATE", certificate)).collect()
 }
 
-/// A key that a node made for itself (P-256); it never leaves the node.
-pub struct NodeKey(KeyPair);
+/// A key that a process made for itself (P-256); it never leaves the machine.
+pub struct OwnKey(KeyPair);
 
-impl NodeKey {
+impl OwnKey {
     /// Makes a new one.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl NodeKey {
         KeyPair::generate().map(Self).map_err(CredentialsError::Make)
     }
 
-    /// Reads the key of `path`, or makes one and stores it there first: a node that asks again after a lost answer
+    /// Reads the key of `path`, or makes one and stores it there first: who asks again after a lost answer
     /// must ask with the same key.
     ///
     /// # Errors

@@ -10,11 +10,12 @@
 //! | serve | [`Acceptor`], [`serve`] |
 //! | call | [`Dialer`] |
 //! | know who called | [`Peer`] in the request's extensions |
-//! | join | [`JoinToken`], [`NodeKey`] |
+//! | join | [`JoinToken`], [`OwnKey`] |
 
 #![warn(missing_docs)]
 
 mod acceptor;
+mod context;
 mod credentials;
 mod dialer;
 mod files;
@@ -25,7 +26,8 @@ mod token;
 mod trust;
 
 pub use acceptor::{Acceptor, Connection, Limits};
-pub use credentials::{Credentials, CredentialsError, NodeKey, OwnCertificate};
+pub use context::{Context, ContextError};
+pub use credentials::{Credentials, CredentialsError, OwnKey, OwnCertificate};
 pub use dialer::{DialError, Dialer, Expect, explain};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
@@ -33,4 +35,5 @@ pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use serve::{DRAIN, serve, server};
 pub use token::{JoinToken, TokenError};
 pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
+pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -1,0 +1,191 @@
+//! Which lines may be used, under which names, and how they are left behind.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use hal_core::{LineId, header};
+
+use crate::name;
+
+/// How an output is left when it is released, on emergency stop, and when the agent ends.
+///
+/// It speaks of the wire, not of logical levels, since it belongs to what is soldered to it: a relay board that switches
+/// on at low is safe at [`SafeState::High`], however its line was configured. Inputs and lines held as they are have
+/// nothing to make safe and are left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SafeState {
+    /// Leave it driving as it is.
+    Hold,
+    /// Make it an input, as after reset. The default.
+    #[default]
+    Input,
+    /// Drive the wire low.
+    Low,
+    /// Drive the wire high.
+    High,
+}
+
+/// The rules of one node. What it holds has been checked: every alias and safe state belongs to an allowed line.
+///
+/// The default allows the header's GPIO0 to GPIO27, knows no alias and makes every line an input when it is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    allow: BTreeSet<LineId>,
+    aliases: BTreeMap<String, LineId>,
+    safe: BTreeMap<LineId, SafeState>,
+}
+
+/// Why a policy is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// An alias is empty.
+    #[error("an alias of {line} is empty; give it a name")]
+    EmptyAlias {
+        /// The line it stands for.
+        line: LineId,
+    },
+    /// An alias reads like the name of a line that it does not stand for.
+    #[error("alias `{alias}` of {line} reads like another line; choose another name")]
+    MisleadingAlias {
+        /// The alias.
+        alias: String,
+        /// The line it stands for.
+        line: LineId,
+    },
+    /// An alias stands for a line that is not allowed.
+    #[error("alias `{alias}` stands for {line}, which is not allowed; allow the line or remove the alias")]
+    AliasNotAllowed {
+        /// The alias.
+        alias: String,
+        /// The line it stands for.
+        line: LineId,
+    },
+    /// A safe state is given for a line that is not allowed.
+    #[error("{line} has a safe state but is not allowed; allow the line or remove the safe state")]
+    SafeNotAllowed {
+        /// The line.
+        line: LineId,
+    },
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            allow: header::lines().collect(),
+            aliases: BTreeMap::new(),
+            safe: BTreeMap::new(),
+        }
+    }
+}
+
+impl Policy {
+    /// A policy of the lines that may be used, further names for them, and the safe states that are not the default.
+    ///
+    /// # Errors
+    ///
+    /// If an alias is empty or reads like another line (`17`, `GPIO17`, `J8:11`), or if an alias or a safe state belongs
+    /// to a line that is not allowed.
+    pub fn new(
+        allow: BTreeSet<LineId>,
+        aliases: BTreeMap<String, LineId>,
+        safe: BTreeMap<LineId, SafeState>,
+    ) -> Result<Self, PolicyError> {
+        aliases
+            .iter()
+            .try_for_each(|(alias, line)| check_alias(&allow, alias, *line))?;
+        match safe.keys().find(|line| !allow.contains(line)) {
+            Some(&line) => Err(PolicyError::SafeNotAllowed { line }),
+            None => Ok(Self { allow, aliases, safe }),
+        }
+    }
+
+    /// Whether a line may be used.
+    pub fn allows(&self, line: LineId) -> bool {
+        self.allow.contains(&line)
+    }
+
+    /// The lines that may be used, in order.
+    pub fn allowed(&self) -> impl Iterator<Item = LineId> {
+        self.allow.iter().copied()
+    }
+
+    /// The line behind an alias. Aliases are matched exactly.
+    pub fn line_of(&self, alias: &str) -> Option<LineId> {
+        self.aliases.get(alias).copied()
+    }
+
+    /// Every alias and its line, by alias.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, LineId)> {
+        self.aliases.iter().map(|(alias, line)| (alias.as_str(), *line))
+    }
+
+    /// How a line is left.
+    pub fn safe_state(&self, line: LineId) -> SafeState {
+        self.safe.get(&line).copied().unwrap_or_default()
+    }
+}
+
+fn check_alias(allow: &BTreeSet<LineId>, alias: &str, line: LineId) -> Result<(), PolicyError> {
+    if alias.is_empty() {
+        return Err(PolicyError::EmptyAlias { line });
+    }
+    if name::reads_like_a_line(alias) && name::well_known(alias) != Some(line) {
+        return Err(PolicyError::MisleadingAlias {
+            alias: alias.into(),
+            line,
+        });
+    }
+    if !allow.contains(&line) {
+        return Err(PolicyError::AliasNotAllowed {
+            alias: alias.into(),
+            line,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_alias(alias: &str, line: u16) -> Result<Policy, PolicyError> {
+        let aliases = BTreeMap::from([(alias.into(), LineId(line))]);
+        Policy::new(header::lines().collect(), aliases, BTreeMap::new())
+    }
+
+    #[test]
+    fn the_default_is_the_header() {
+        let policy = Policy::default();
+        assert!(policy.allows(LineId(27)) && !policy.allows(LineId(28)));
+        assert_eq!(policy.safe_state(LineId(17)), SafeState::Input);
+    }
+
+    #[test]
+    fn an_alias_stands_for_its_line() {
+        assert_eq!(with_alias("heater", 17).unwrap().line_of("heater"), Some(LineId(17)));
+        assert!(with_alias("gpio17", 17).is_ok());
+    }
+
+    #[test]
+    fn an_alias_may_not_mislead() {
+        for alias in ["18", "GPIO18", "J8:12", "GPIO99", "J8:1"] {
+            assert!(
+                matches!(with_alias(alias, 17), Err(PolicyError::MisleadingAlias { .. })),
+                "{alias}"
+            );
+        }
+        assert_eq!(with_alias("", 17), Err(PolicyError::EmptyAlias { line: LineId(17) }));
+    }
+
+    #[test]
+    fn only_allowed_lines_have_aliases_and_safe_states() {
+        assert!(matches!(
+            with_alias("usb", 42),
+            Err(PolicyError::AliasNotAllowed { .. })
+        ));
+        let safe = BTreeMap::from([(LineId(42), SafeState::Low)]);
+        let refused = Policy::new(header::lines().collect(), BTreeMap::new(), safe);
+        assert_eq!(refused, Err(PolicyError::SafeNotAllowed { line: LineId(42) }));
+    }
+}

@@ -1,0 +1,168 @@
+//! The hardware fails twice: once in the write, once more while the write is taken back. A simulated line fails once and
+//! is well again, so these boards are mocks.
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use agent_lib::{Agent, Policy, Refusal};
+use embedded_hal::digital::{self, ErrorType, InputPin, OutputPin, PinState, StatefulOutputPin};
+use hal_core::{
+    Board, Caps, ChipInfo, EdgeEvent, Fault, FaultKind, Instant, Label, Line, LineConfig, LineId, LineInfo,
+};
+use mockall::{mock, predicate::eq};
+
+use crate::{T0, anna};
+
+#[derive(Clone, Copy, Debug)]
+struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the wire is broken; solder it")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl digital::Error for Broken {
+    fn kind(&self) -> digital::ErrorKind {
+        digital::ErrorKind::Other
+    }
+}
+
+impl Fault for Broken {
+    fn fault(&self) -> FaultKind {
+        FaultKind::Bus
+    }
+}
+
+mock! {
+    Pin {}
+    impl ErrorType for Pin { type Error = Broken; }
+    impl InputPin for Pin {
+        fn is_high(&mut self) -> Result<bool, Broken>;
+        fn is_low(&mut self) -> Result<bool, Broken>;
+    }
+    impl OutputPin for Pin {
+        fn set_low(&mut self) -> Result<(), Broken>;
+        fn set_high(&mut self) -> Result<(), Broken>;
+        fn set_state(&mut self, state: PinState) -> Result<(), Broken>;
+    }
+    impl StatefulOutputPin for Pin {
+        fn is_set_high(&mut self) -> Result<bool, Broken>;
+        fn is_set_low(&mut self) -> Result<bool, Broken>;
+    }
+    impl Line for Pin {
+        fn id(&self) -> LineId;
+        fn config(&self) -> LineConfig;
+        fn reconfigure(&mut self, config: LineConfig) -> Result<(), Broken>;
+        fn poll_edge<'a>(&mut self, cx: &mut Context<'a>) -> Poll<Result<EdgeEvent, Broken>>;
+    }
+}
+
+mock! {
+    Chip {}
+    impl Board for Chip {
+        type Error = Broken;
+        type Line = MockPin;
+        fn caps(&self) -> Caps;
+        fn chip(&self) -> ChipInfo;
+        fn info(&self, id: LineId) -> Result<LineInfo, Broken>;
+        fn claim(&mut self, id: LineId, config: LineConfig, consumer: &str) -> Result<MockPin, Broken>;
+        fn now(&self) -> Instant;
+    }
+}
+
+const FIRST: LineId = LineId(17);
+const SECOND: LineId = LineId(18);
+
+/// An output at low, on which everything else is for the test to say.
+fn output(id: LineId) -> MockPin {
+    let mut pin = MockPin::new();
+    pin.expect_id().return_const(id);
+    pin.expect_config().return_const(LineConfig::output(false));
+    pin.expect_is_set_high().returning(|| Ok(false));
+    pin
+}
+
+/// An agent of which the caller holds these lines.
+fn holding<const N: usize>(pins: [MockPin; N]) -> Agent<MockChip> {
+    let mut chip = MockChip::new();
+    chip.expect_chip().return_const(ChipInfo {
+        label: Label::new("mock"),
+        lines: 28,
+        backend: "mock",
+    });
+    let ids = pins.each_ref().map(|pin| pin.id());
+    for (id, pin) in ids.into_iter().zip(pins) {
+        chip.expect_claim()
+            .withf(move |claimed, _, _| *claimed == id)
+            .return_once(move |_, _, _| Ok(pin));
+    }
+    let mut agent = Agent::new(chip, Policy::default());
+    for id in ids {
+        agent.claim(T0, &anna(), id, LineConfig::output(false)).unwrap();
+    }
+    agent
+}
+
+#[test]
+fn a_line_that_cannot_be_set_back_does_not_hide_the_first_fault() {
+    let mut first = output(FIRST);
+    first
+        .expect_set_state()
+        .with(eq(PinState::High))
+        .times(1)
+        .returning(|_| Ok(()));
+    first
+        .expect_set_state()
+        .with(eq(PinState::Low))
+        .times(1)
+        .returning(|_| Err(Broken));
+    first.expect_reconfigure().times(1).returning(|_| Ok(())); // the agent is dropped: its safe state
+    let mut second = output(SECOND);
+    second.expect_set_state().times(1).returning(|_| Err(Broken));
+    second.expect_reconfigure().times(1).returning(|_| Ok(()));
+
+    let mut agent = holding([first, second]);
+    let refused = agent.write_all(T0, &anna(), &[(FIRST, true), (SECOND, true)]);
+    assert!(matches!(
+        refused,
+        Err(Refusal::Hardware {
+            line: SECOND,
+            kind: FaultKind::Bus,
+            ..
+        })
+    ));
+    assert_eq!(agent.held_count(), 2);
+}
+
+#[test]
+fn a_claimed_line_that_cannot_be_made_safe_stays_the_caller_s() {
+    let mut first = output(FIRST);
+    first.expect_reconfigure().times(2).returning(|_| Err(Broken)); // taken back, and when the agent is dropped
+    let mut second = output(SECOND);
+    second.expect_set_state().times(1).returning(|_| Err(Broken));
+    second.expect_reconfigure().times(1).returning(|_| Ok(()));
+
+    let mut agent = holding([second]);
+    agent.board_mut().expect_claim().return_once(|_, _, _| Ok(first));
+    let refused = agent.write_all(T0, &anna(), &[(FIRST, true), (SECOND, true)]);
+    assert!(matches!(refused, Err(Refusal::Hardware { line: SECOND, .. })));
+    assert_eq!(agent.held_count(), 2);
+}
+
+#[test]
+fn a_level_that_cannot_be_asked_for_is_not_written() {
+    let mut pin = MockPin::new();
+    pin.expect_id().return_const(FIRST);
+    pin.expect_config().return_const(LineConfig::output(false));
+    pin.expect_is_set_high().times(1).returning(|| Err(Broken));
+    pin.expect_set_state().never();
+    pin.expect_reconfigure().times(1).returning(|_| Ok(()));
+    let refused = holding([pin]).write(T0, &anna(), FIRST, true).unwrap_err();
+    assert_eq!(
+        std::error::Error::source(&refused).unwrap().to_string(),
+        "the wire is broken; solder it"
+    );
+}

@@ -1,0 +1,51 @@
+//! The agent on simulated boards.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod failing;
+mod holding;
+mod metering;
+mod model;
+mod naming;
+mod releasing;
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use agent_lib::{Agent, Holder, Policy, SafeState};
+use hal_core::{Instant, LineId, header};
+use sim::{Bench, SimBoard};
+
+/// GPIO17 and GPIO27 are joined by a wire; GPIO5 is kept from everybody.
+const RELAY: LineId = LineId(17);
+const SENSE: LineId = LineId(27);
+const LED: LineId = LineId(22);
+const KEPT: LineId = LineId(5);
+
+const T0: Instant = Instant::ZERO;
+
+fn anna() -> Holder {
+    Holder::new("operator/anna").unwrap()
+}
+
+fn ben() -> Holder {
+    Holder::new("operator/ben").unwrap()
+}
+
+fn seconds(seconds: u64) -> Instant {
+    T0.saturating_add(Duration::from_secs(seconds))
+}
+
+fn agent() -> (Agent<SimBoard>, Bench) {
+    agent_with_safe_states([])
+}
+
+fn agent_with_safe_states<const N: usize>(safe: [(LineId, SafeState); N]) -> (Agent<SimBoard>, Bench) {
+    let board = SimBoard::builder().wire(RELAY, SENSE).build();
+    let bench = board.bench();
+    let allow: BTreeSet<_> = header::lines().filter(|line| *line != KEPT).collect();
+    let aliases = BTreeMap::from([("relay".to_string(), RELAY), ("pump".to_string(), RELAY)]);
+    let policy = Policy::new(allow, aliases, safe.into()).unwrap();
+    (Agent::new(board, policy), bench)
+}

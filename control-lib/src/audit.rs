@@ -1,0 +1,66 @@
+//! What was done, by whom, to what.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Allowed,
+    /// Refused.
+    Denied,
+    /// Refused, and a person should look at it: somebody may be using what is not theirs.
+    Alarm,
+}
+
+impl Outcome {
+    /// The word that is stored and shown: `allowed`, `denied` or `alarm`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Allowed => "allowed",
+            Outcome::Denied => "denied",
+            Outcome::Alarm => "alarm",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(word: &str) -> Result<Outcome, UnknownOutcome> {
+        let all = [Outcome::Allowed, Outcome::Denied, Outcome::Alarm];
+        all.into_iter()
+            .find(|outcome| outcome.as_str() == word)
+            .ok_or(UnknownOutcome)
+    }
+}
+
+/// The word is no [`Outcome`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write allowed, denied or alarm")]
+pub struct UnknownOutcome;
+
+/// One line of the audit. Never contains a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When it was decided, by the control plane's clock.
+    pub at: SystemTime,
+    /// Who asked: an identity (`operator/anna`) or a join token (`token/…`).
+    pub who: String,
+    /// What was asked, as a word: `join`, `renew`, `token.create`, or the path of a method.
+    pub action: String,
+    /// What it was about, `node/pi-7` or `token/…`; empty if about nothing in particular.
+    pub subject: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The rest in one sentence; empty if there is none.
+    pub detail: String,
+}

@@ -1,0 +1,157 @@
+//! The mirror of the durable state, and how it changes.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::SystemTime;
+
+use crate::audit::AuditRow;
+use crate::identity::{ClusterId, Name};
+use crate::issuer::Issuer;
+use crate::key::PublicKey;
+use crate::node::Node;
+use crate::operator::Operator;
+use crate::token::TokenRecord;
+
+/// One row to be stored as it stands. A `Put` replaces the row of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Stores a node under its name.
+    PutNode(Box<Node>),
+    /// Stores a token under its id.
+    PutToken(TokenRecord),
+    /// Stores an operator under its name.
+    PutOperator(Operator),
+    /// Appends to the audit.
+    Audit(AuditRow),
+}
+
+/// What is to be stored, in one transaction, and what is to be answered after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "commit the changes, apply them, then give the answer"]
+pub struct Decision<T> {
+    /// What to store; empty if nothing changes.
+    pub changes: Vec<Change>,
+    /// What to answer once the changes are stored.
+    pub answer: T,
+}
+
+/// Everything the control plane knows and must not forget, in memory.
+///
+/// It is changed by [`Control::apply`] alone. Decisions look at it as it is, so whoever takes two of them without
+/// applying the first has decided the second on old news: take, commit and apply under one lock.
+#[derive(Debug)]
+pub struct Control {
+    issuer: Issuer,
+    nodes: BTreeMap<Name, Node>,
+    tokens: BTreeMap<[u8; 32], TokenRecord>,
+    operators: BTreeMap<Name, Operator>,
+    revision: u64,
+}
+
+impl Control {
+    /// A cluster in which nothing has happened yet.
+    pub fn new(issuer: Issuer) -> Control {
+        Control::restore(issuer, 0, [])
+    }
+
+    /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
+    pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
+        let (nodes, tokens, operators) = Default::default();
+        let mut control = Control {
+            issuer,
+            nodes,
+            tokens,
+            operators,
+            revision,
+        };
+        rows.into_iter().for_each(|row| control.put(row));
+        control
+    }
+
+    /// Takes over what has been committed as one transaction. The revision rises by one, if there is any change.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.revision = self.next_revision();
+        }
+        changes.into_iter().for_each(|change| self.put(change));
+    }
+
+    fn put(&mut self, change: Change) {
+        match change {
+            Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
+            Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
+            Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
+            // The audit grows without end and no decision reads it: it stays in the store.
+            Change::Audit(_) => {}
+        }
+    }
+
+    /// The number of transactions committed so far.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The revision under which the next decision's changes are to be committed.
+    pub fn next_revision(&self) -> u64 {
+        self.revision + 1
+    }
+
+    /// The cluster's name.
+    pub fn cluster(&self) -> &ClusterId {
+        self.issuer.cluster()
+    }
+
+    /// The cluster's certificate authority.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &Name) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// All nodes, ordered by name.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// The nodes after the one of that name, ordered by name; all of them after `None`. The name need not exist (any
+    /// more).
+    pub fn nodes_after(&self, name: Option<&Name>) -> impl Iterator<Item = &Node> {
+        let after = name.map_or(Bound::Unbounded, Bound::Excluded);
+        self.nodes.range::<Name, _>((after, Bound::Unbounded)).map(|(_, node)| node)
+    }
+
+    /// The node whose current certificate has this key.
+    pub(crate) fn node_with(&self, key: &PublicKey) -> Option<&Node> {
+        self.nodes.values().find(|node| node.public_key == *key)
+    }
+
+    /// The operator of that name.
+    pub fn operator(&self, name: &Name) -> Option<&Operator> {
+        self.operators.get(name)
+    }
+
+    /// All operators, ordered by name.
+    pub fn operators(&self) -> impl ExactSizeIterator<Item = &Operator> {
+        self.operators.values()
+    }
+
+    /// The token with this Ed25519 public key, live or not.
+    pub fn token(&self, public_key: &[u8; 32]) -> Option<&TokenRecord> {
+        self.tokens.get(public_key)
+    }
+
+    /// All tokens that were ever made, in no useful order.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = &TokenRecord> {
+        self.tokens.values()
+    }
+
+    /// Whether the holder of this key may connect in order to join: the token is known and its time is not over.
+    ///
+    /// A used-up token counts, so that its holder is told so by [`Control::register`] instead of meeting a closed door.
+    pub fn live_token(&self, now: SystemTime, public_key: &[u8; 32]) -> bool {
+        self.token(public_key).is_some_and(|token| token.is_live(now))
+    }
+}

@@ -1,0 +1,40 @@
+//! Traits for the hardware that an agent drives; this crate does no I/O of its own, allocates nothing and knows no
+//! runtime.
+//!
+//! | to | implement | the agent gets |
+//! | --- | --- | --- |
+//! | drive lines | [`Board`], [`Line`] | claims, reads, writes, edges |
+//! | measure the system | [`MetricsSource`] | load, memory, disk, temperature |
+//!
+//! Every claimed [`Line`] is an embedded-hal pin (`InputPin + StatefulOutputPin`), so drivers from the ecosystem run on
+//! it unchanged. What a board cannot do it says in [`Caps`]; what went wrong it reduces to a [`FaultKind`].
+//!
+//! # Features
+//!
+//! `linux` adds the module `linux`: the GPIO character device, `/proc` and the identity of a Raspberry Pi. It needs
+//! std; everything else builds without std and without alloc.
+
+#![no_std]
+#![warn(missing_docs)]
+
+#[cfg(feature = "linux")]
+extern crate std;
+
+mod board;
+mod config;
+mod fault;
+pub mod header;
+mod label;
+mod line;
+#[cfg(feature = "linux")]
+pub mod linux;
+mod metrics;
+mod time;
+
+pub use board::{Board, Caps, ChipInfo, Direction, LineInfo};
+pub use config::{Bias, Drive, Edges, LineConfig, LineMode};
+pub use fault::{Fault, FaultKind};
+pub use label::Label;
+pub use line::{EdgeEvent, Line, LineId, Lost};
+pub use metrics::{CpuTime, Disk, Memory, MetricsSource, Sample};
+pub use time::Instant;

@@ -1,0 +1,104 @@
+//! Who may call what on this node.
+
+use std::collections::BTreeMap;
+
+use agent_lib::Holder;
+use mtls::{Kind, Peer, PeerIdentity};
+use serde::Deserialize;
+use tonic::{Code, Extensions, Status, metadata::MetadataMap};
+
+use crate::config::Operator;
+use crate::wire;
+
+/// Request metadata in which a controller says for whom it calls, such as `operator/anna`.
+pub(crate) const ON_BEHALF_OF: &str = "pi-on-behalf-of";
+
+/// Kind and name are DNS labels: 63 bytes and a slash and less than as much again.
+const MAXIMUM_HOLDER: usize = 128;
+
+/// What a caller needs for a method of this node. Names and meaning are those of the control plane's roles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Status and metrics.
+    Viewer,
+    /// Logs.
+    Logs,
+    /// Lines.
+    Gpio,
+    /// Commands.
+    Exec,
+    /// All of them.
+    Admin,
+}
+
+impl Right {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Logs => "logs",
+            Self::Gpio => "gpio",
+            Self::Exec => "exec",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Controllers may do everything: they have asked their own table for whom they call. Of operators, only those may
+/// call whom the node's configuration lists. Nobody else.
+#[derive(Clone, Debug)]
+pub struct Access {
+    operators: BTreeMap<String, Vec<Right>>,
+}
+
+impl Access {
+    /// Trusts controllers and `operators`.
+    pub fn new(operators: &[Operator]) -> Self {
+        Self { operators: operators.iter().map(|operator| (operator.name.clone(), operator.roles.clone())).collect() }
+    }
+
+    /// Who is to be the holder of what this call claims, if the call is allowed.
+    ///
+    /// # Errors
+    ///
+    /// `PERMISSION_DENIED`, saying what is missing.
+    pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Holder, Status> {
+        match peer.get::<Peer>() {
+            Some(Peer::Certified(identity, _)) => self.check_identity(right, metadata, identity),
+            Some(Peer::Token(..)) => Err(denied("a join token may register with a controller and nothing else")),
+            None => Err(denied("the connection has no peer")),
+        }
+    }
+
+    fn check_identity(&self, right: Right, metadata: &MetadataMap, who: &PeerIdentity) -> Result<Holder, Status> {
+        match who.kind {
+            Kind::Controller => on_behalf_of(metadata, who),
+            Kind::Node => Err(denied(&format!("{who} is a node: nodes do not command each other"))),
+            Kind::Operator => {
+                let rights = self.operators.get(&who.name).ok_or_else(|| {
+                    denied(&format!("{who} is not listed on this node: call through the controller, or list it"))
+                })?;
+                if rights.contains(&right) || rights.contains(&Right::Admin) {
+                    return holder(&who.to_string());
+                }
+                Err(denied(&format!("{who} lacks the role {} on this node", right.as_str())))
+            }
+        }
+    }
+}
+
+fn on_behalf_of(metadata: &MetadataMap, controller: &PeerIdentity) -> Result<Holder, Status> {
+    match metadata.get(ON_BEHALF_OF) {
+        None => holder(&controller.to_string()),
+        Some(who) => holder(who.to_str().unwrap_or_default()),
+    }
+}
+
+fn holder(who: &str) -> Result<Holder, Status> {
+    let holder = Holder::new(who).ok().filter(|_| who.len() <= MAXIMUM_HOLDER);
+    holder.ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
+}
+
+fn denied(why: &str) -> Status {
+    wire::status(Code::PermissionDenied, "ACCESS_DENIED", why, [])
+}

@@ -1,0 +1,46 @@
+//! What an agent is given to run on.
+
+use hal_core::linux::{CdevBoard, CdevError, Identity, ProcfsMetrics};
+use proto::control::v1::Inventory;
+
+/// A board, a source of metrics, and what the machine says of itself.
+pub struct Hardware<B, M> {
+    /// The lines.
+    pub board: B,
+    /// The sensors.
+    pub metrics: M,
+    /// Told to the control plane. The agent adds its own version and what the board says of itself.
+    pub inventory: Inventory,
+}
+
+impl Hardware<CdevBoard, ProcfsMetrics> {
+    /// This Raspberry Pi.
+    ///
+    /// # Errors
+    ///
+    /// If it has no GPIO chip with a header, or it may not be opened.
+    pub fn of_this_machine() -> Result<Self, CdevError> {
+        Ok(Self {
+            board: CdevBoard::open_header()?,
+            metrics: ProcfsMetrics::new(),
+            inventory: inventory(Identity::read(std::path::Path::new("/"))),
+        })
+    }
+}
+
+/// What a Linux machine says of itself, as the control plane is told.
+pub fn inventory(identity: Identity) -> Inventory {
+    let Identity { model, serial, revision, machine_id, boot_id, kernel, os, architecture, ram_bytes } = identity;
+    Inventory {
+        model: model.unwrap_or_default(),
+        serial: serial.unwrap_or_default(),
+        revision: revision.map(|code| format!("{code:x}")).unwrap_or_default(),
+        kernel: kernel.unwrap_or_default(),
+        os: os.unwrap_or_default(),
+        architecture: architecture.unwrap_or_default(),
+        ram_bytes,
+        machine_id: machine_id.unwrap_or_default(),
+        boot_id: boot_id.unwrap_or_default(),
+        ..Inventory::default()
+    }
+}

@@ -1,0 +1,24 @@
+//! Knows no hardware of its own and decides nothing about lines: it wires `agent-lib` to mutual TLS, gRPC and time.
+//!
+//! [`join`] makes a node of a machine; [`serve`] is the whole agent, on whatever board it is given. `main.rs` gives it
+//! the Pi's own, `pi-sim` a simulated one.
+
+#![warn(missing_docs)]
+
+mod access;
+mod clock;
+mod config;
+mod gpio;
+mod hardware;
+mod join;
+mod sampler;
+mod serve;
+mod service;
+mod uplink;
+mod wire;
+
+pub use access::{Access, Right};
+pub use config::{Config, Operator};
+pub use hardware::{Hardware, inventory};
+pub use join::{JoinError, Joined, join};
+pub use serve::{ServeError, serve};

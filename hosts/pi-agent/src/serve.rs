@@ -1,0 +1,143 @@
+//! The whole agent, on whatever board it is given.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use agent_lib::Agent;
+use hal_core::{Board, MetricsSource};
+use mtls::{
+    Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
+    PeerIdentity, Trust, TrustError,
+};
+use proto::agent::v1::node_agent_server::NodeAgentServer;
+use tokio::net::TcpListener;
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::hardware::Hardware;
+use crate::join::joined_controller;
+use crate::sampler;
+use crate::service::{Node, Service};
+use crate::uplink::Uplink;
+
+/// Control messages are small; what is larger is refused before it is read.
+const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// An agent cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No certificate yet.
+    #[error("no certificate in {0}: run pi-agent join first")]
+    NotJoined(String),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The certificate names nobody.
+    #[error("the certificate in {0} is not a node's: run pi-agent join in an empty folder")]
+    NotANode(String, #[source] Option<IdentityError>),
+    /// The roots cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The TLS library cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] mtls::TlsError),
+    /// The controller's address is wrong.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The listener is gone.
+    #[error("cannot serve")]
+    Listener(#[from] std::io::Error),
+    /// The HTTP server failed.
+    #[error("the server failed")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// Serves `NodeAgent` on `listener` until `shutdown`, reports to the control plane if there is one, and leaves every
+/// held line in its safe state.
+///
+/// # Errors
+///
+/// If the state folder holds no node's certificate, or the server fails. A control plane that cannot be reached is no
+/// error: the agent works without, and goes on trying.
+pub async fn serve<B, M>(
+    config: Config,
+    hardware: Hardware<B, M>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    B: Board<Line: Send> + Send + 'static,
+    M: MetricsSource + Send + 'static,
+{
+    let Hardware { board, metrics, inventory } = hardware;
+    let credentials = load(&config)?;
+    let identity = node_identity(&config, &credentials)?;
+    let own = OwnCertificate::new(&credentials)?;
+    let trust = Trust::new(&identity.cluster, &credentials.roots)?;
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
+    let address = listener.local_addr()?;
+
+    let node = Arc::new(Node::new(
+        identity.name.clone(),
+        inventory.boot_id.clone(),
+        Access::new(&config.operators),
+        Agent::new(board, config.policy.clone()),
+    ));
+    let mut uplink = None;
+    if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
+        let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
+        let endpoints = endpoints(&config, address, &controller);
+        uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
+    }
+    let service = NodeAgentServer::new(Service(node.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
+    tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
+
+    let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
+    let sampling = sampler::sample(metrics, &node.readings, node.clock);
+    let reporting = async {
+        match uplink {
+            Some(uplink) => uplink.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = serving => ended,
+        () = sampling => Ok(()),
+        () = reporting => Ok(()),
+    };
+    node.let_go();
+    Ok(ended?)
+}
+
+fn load(config: &Config) -> Result<Credentials, ServeError> {
+    Credentials::load(&config.state).map_err(|error| match error {
+        CredentialsError::File(file) if file.is_not_found() => ServeError::NotJoined(config.state.display().to_string()),
+        other => other.into(),
+    })
+}
+
+fn node_identity(config: &Config, credentials: &Credentials) -> Result<PeerIdentity, ServeError> {
+    let not_a_node = |cause| ServeError::NotANode(config.state.display().to_string(), cause);
+    let leaf = credentials.chain.first().ok_or_else(|| not_a_node(None))?;
+    let identity = PeerIdentity::from_certificate(leaf).map_err(|error| not_a_node(Some(error)))?;
+    (identity.kind == Kind::Node).then_some(identity).ok_or_else(|| not_a_node(None))
+}
+
+/// Where the controller can reach this node: as configured, else the listener's address, else the address from which
+/// this machine reaches the controller.
+fn endpoints(config: &Config, listener: SocketAddr, controller: &str) -> Vec<String> {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    if !listener.ip().is_unspecified() {
+        return vec![listener.to_string()];
+    }
+    // connecting a datagram socket sends nothing; it only asks for the route
+    let route = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect(controller)?;
+        socket.local_addr()
+    });
+    route.map(|own| SocketAddr::new(own.ip(), listener.port()).to_string()).into_iter().collect()
+}

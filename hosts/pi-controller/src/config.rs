@@ -1,0 +1,66 @@
+//! The controller's configuration file, `controller.toml` in its state folder.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use startup::ConfigError;
+
+/// What a controller is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of the CA, the store and this file, mode 0700.
+    pub state: PathBuf,
+    /// This instance's name in its certificate: a DNS label.
+    pub id: String,
+    /// Where to serve.
+    pub listen: SocketAddr,
+}
+
+/// The file as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: String,
+    listen: SocketAddr,
+}
+
+impl Config {
+    fn path(state: &Path) -> PathBuf {
+        state.join("controller.toml")
+    }
+
+    /// Reads the file of a state folder.
+    ///
+    /// # Errors
+    ///
+    /// One line with file, line and what was expected.
+    pub fn load(state: &Path) -> Result<Self, ConfigError> {
+        let File { id, listen } = startup::load(&Self::path(state))?;
+        Ok(Self { state: state.to_owned(), id, listen })
+    }
+
+    pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
+        let file = File { id: self.id.clone(), listen: self.listen };
+        // two plain fields always serialise
+        let text = toml::to_string(&file).unwrap_or_default();
+        mtls::write_private(&Self::path(&self.state), text.as_bytes())
+    }
+
+    pub(crate) fn ca_certificate(&self) -> PathBuf {
+        self.state.join("ca.pem")
+    }
+
+    pub(crate) fn ca_key(&self) -> PathBuf {
+        self.state.join("ca.key.pem")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
+    /// The first operator's context.
+    pub(crate) fn admin_context(state: &Path) -> PathBuf {
+        state.join("admin.context.toml")
+    }
+}

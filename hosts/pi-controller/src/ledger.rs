@@ -1,0 +1,60 @@
+//! Decide, commit, apply, answer: in this order, one decision at a time.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use control_lib::{Control, Decision};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use crate::store::{CommitError, Store};
+
+/// The control plane's state in memory and on disk.
+pub(crate) struct Ledger {
+    control: RwLock<Control>,
+    store: Arc<Mutex<Store>>,
+}
+
+/// A decision could not be made durable; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("the store stopped in the middle of a commit: restart the controller")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+impl Ledger {
+    pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
+        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)) })
+    }
+
+    /// The state as of the last commit. Hold it for a look, never across an await.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Control> {
+        // `apply` does not panic half-way: it moves whole rows
+        self.control.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a decision on the latest state and makes it durable before it is seen or answered.
+    ///
+    /// A caller that goes away does not interrupt it: what was committed is applied.
+    pub(crate) async fn decide<T: Send + 'static>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Control) -> Decision<T> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let ledger = self.clone();
+        let mut store = self.store.clone().lock_owned().await;
+        // the commit waits for the disk
+        let committed = spawn_blocking(move || {
+            let (Decision { changes, answer }, revision) = {
+                let control = ledger.read();
+                (decide(&control), control.next_revision())
+            };
+            if !changes.is_empty() {
+                store.commit(&changes, revision)?;
+                ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+            }
+            Ok::<_, CommitError>(answer)
+        });
+        Ok(committed.await??)
+    }
+}

@@ -1,0 +1,25 @@
+//! Decides nothing about nodes, tokens or rights: it wires `control-lib` to mutual TLS, gRPC, time and a store, and
+//! passes calls for nodes on unchanged.
+//!
+//! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
+
+#![warn(missing_docs)]
+
+mod authorized;
+mod config;
+mod control_plane;
+mod fleet;
+mod init;
+mod ledger;
+mod links;
+mod own_certificate;
+mod proxy;
+mod serve;
+pub mod store;
+mod token;
+mod wire;
+
+pub use config::Config;
+pub use init::{InitError, Initialised, init};
+pub use serve::{ServeError, serve};
+pub use token::{TokenWish, TokenWishError, create_token};

@@ -1,0 +1,89 @@
+//! `NodeAgent` as a proxy: whatever the method, the message goes on to the named node unchanged and undecoded, and so
+//! does the answer. New methods and new fields need no change here.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use control_lib::{Caller, Name};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt};
+
+use crate::ledger::Ledger;
+use crate::links::{Link, Links};
+use crate::wire;
+
+/// Request metadata that names the node.
+const NODE: HeaderName = HeaderName::from_static("pi-node");
+/// Request metadata by which the node learns for whom the controller calls.
+const ON_BEHALF_OF: HeaderName = HeaderName::from_static("pi-on-behalf-of");
+
+#[derive(Clone)]
+pub(crate) struct NodeAgentProxy {
+    ledger: Arc<Ledger>,
+    links: Arc<Links>,
+}
+
+impl NodeAgentProxy {
+    pub(crate) fn new(ledger: Arc<Ledger>, links: Links) -> Self {
+        Self { ledger, links: Arc::new(links) }
+    }
+
+    async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let node = named_node(&parts.headers)?;
+        let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
+        let caller = parts.extensions.get::<Caller>();
+        let mut onward = Request::new(body);
+        *onward.method_mut() = parts.method;
+        *onward.uri_mut() = parts.uri;
+        // grpc-timeout is among the headers: the deadline is carried on
+        *onward.headers_mut() = onward_headers(parts.headers, caller)?;
+        channel.oneshot(onward).await.map_err(|error| unreachable(&node, &endpoint, &error))
+    }
+}
+
+fn named_node(headers: &HeaderMap) -> Result<Name, Status> {
+    let name = headers.get(NODE).and_then(|value| value.to_str().ok());
+    let missing = || wire::invalid("pi-node", "metadata is required: the name of the node to call");
+    let name = name.ok_or_else(missing)?;
+    name.parse().map_err(|_| wire::unknown_node(name))
+}
+
+fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>) -> Result<HeaderMap, Status> {
+    let Some(Caller::Identity(identity)) = caller else { return Err(Status::internal("the call was not authorized")) };
+    let who = HeaderValue::try_from(identity.to_string()).map_err(|_| Status::internal("a name is no header"))?;
+    headers.remove(NODE);
+    headers.insert(ON_BEHALF_OF, who); // whatever the caller claimed
+    Ok(headers)
+}
+
+fn unreachable(node: &Name, endpoint: &str, error: &tonic::transport::Error) -> Status {
+    let why = mtls::explain(error).unwrap_or_else(|| startup::one_line(error));
+    let why = format!("node/{node} cannot be reached at {endpoint}: {why}");
+    wire::status(Code::Unavailable, "NODE_UNREACHABLE", &why, [("node", node.to_string())])
+}
+
+impl NamedService for NodeAgentProxy {
+    const NAME: &'static str = "pi.agent.v1.NodeAgent";
+}
+
+impl Service<Request<Body>> for NodeAgentProxy {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let proxy = self.clone();
+        Box::pin(async move { Ok(proxy.forward(request).await.unwrap_or_else(Status::into_http)) })
+    }
+}

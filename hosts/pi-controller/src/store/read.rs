@@ -1,0 +1,155 @@
+//! From rows to the vocabulary of `control-lib`. A row that no release of ours wrote is an error, never a guess.
+
+use std::error::Error as StdError;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use control_lib::{AuditRow, Certificate, ClusterId, Inventory, Labels, Node, Operator, PublicKey, TokenRecord};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, Params, Result, Row};
+
+pub(super) fn meta(connection: &Connection) -> Result<(Option<ClusterId>, u64)> {
+    connection.query_row("SELECT cluster, revision FROM meta", [], |row| {
+        Ok((
+            optional(row, "cluster")?,
+            row.get::<_, i64>("revision")?.cast_unsigned(),
+        ))
+    })
+}
+
+pub(super) fn tokens(connection: &Connection) -> Result<Vec<TokenRecord>> {
+    all(connection, "SELECT * FROM tokens ORDER BY id", [], |row| {
+        Ok(TokenRecord {
+            id: parsed(row, "id")?,
+            public_key: row.get("public_key")?,
+            expires: time(row, "expires")?,
+            uses_left: row.get("uses_left")?,
+            bound_name: optional(row, "bound_name")?,
+            created_by: parsed(row, "created_by")?,
+            created_at: time(row, "created_at")?,
+        })
+    })
+}
+
+pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
+    all(connection, "SELECT * FROM nodes ORDER BY name", [], |row| {
+        let name: String = row.get("name")?;
+        Ok(Node {
+            name: parsed(row, "name")?,
+            public_key: PublicKey::from_spki(row.get_ref("public_key")?.as_blob()?).map_err(invalid)?,
+            certificate: certificate(row)?,
+            inventory: inventory(row)?,
+            labels: labels(connection, &name)?,
+            endpoints: list(
+                connection,
+                "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position",
+                &name,
+            )?,
+            token: parsed(row, "token")?,
+            registered_at: time(row, "registered_at")?,
+            updated_at: time(row, "updated_at")?,
+        })
+    })
+}
+
+fn certificate(row: &Row<'_>) -> Result<Certificate> {
+    let (not_before, not_after) = (time(row, "not_before")?, time(row, "not_after")?);
+    Ok(Certificate {
+        der: row.get("certificate")?,
+        not_before,
+        not_after,
+    })
+}
+
+fn inventory(row: &Row<'_>) -> Result<Inventory> {
+    Ok(Inventory {
+        model: parsed(row, "model")?,
+        serial: parsed(row, "serial")?,
+        revision: parsed(row, "revision")?,
+        kernel: parsed(row, "kernel")?,
+        os: parsed(row, "os")?,
+        architecture: parsed(row, "architecture")?,
+        ram_bytes: row.get::<_, Option<i64>>("ram_bytes")?.map(i64::cast_unsigned),
+        machine_id: parsed(row, "machine_id")?,
+        boot_id: parsed(row, "boot_id")?,
+        backend: parsed(row, "backend")?,
+        lines: row.get("lines")?,
+    })
+}
+
+fn labels(connection: &Connection, node: &str) -> Result<Labels> {
+    let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    Labels::new(all(
+        connection,
+        "SELECT key, value FROM labels WHERE node = ?1",
+        [node],
+        pair,
+    )?)
+    .map_err(invalid)
+}
+
+pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
+    all(connection, "SELECT * FROM operators ORDER BY name", [], |row| {
+        let name: String = row.get("name")?;
+        Ok(Operator {
+            name: parsed(row, "name")?,
+            roles: list(connection, "SELECT role FROM operator_roles WHERE operator = ?1", &name)?,
+            created_by: parsed(row, "created_by")?,
+            created_at: time(row, "created_at")?,
+        })
+    })
+}
+
+pub(super) fn audit(connection: &Connection, after: u64, limit: u32) -> Result<Vec<(u64, AuditRow)>> {
+    // A number beyond SQLite's range is after every row.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let page = "SELECT * FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    all(connection, page, [after, i64::from(limit)], |row| {
+        let audit_row = AuditRow {
+            at: time(row, "at")?,
+            who: row.get("who")?,
+            action: row.get("action")?,
+            subject: row.get("subject")?,
+            outcome: parsed(row, "outcome")?,
+            detail: row.get("detail")?,
+        };
+        Ok((row.get::<_, i64>("sequence")?.cast_unsigned(), audit_row))
+    })
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    connection.prepare(sql)?.query_map(params, read)?.collect()
+}
+
+/// The first column of each row that belongs to `owner`, parsed.
+fn list<C, T>(connection: &Connection, sql: &str, owner: &str) -> Result<C>
+where
+    T: FromStr<Err: StdError + Send + Sync + 'static>,
+    C: FromIterator<T>,
+{
+    let texts = all(connection, sql, [owner], |row| row.get::<_, String>(0))?;
+    texts.iter().map(|text| text.parse().map_err(invalid)).collect()
+}
+
+fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(row: &Row<'_>, column: &str) -> Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(invalid)
+}
+
+fn optional<T: FromStr<Err: StdError + Send + Sync + 'static>>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(invalid)).transpose()
+}
+
+fn time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
+    let nanos = u64::try_from(row.get::<_, i64>(column)?).map_err(invalid)?;
+    Ok(UNIX_EPOCH + Duration::from_nanos(nanos))
+}
+
+fn invalid(error: impl StdError + Send + Sync + 'static) -> Error {
+    Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
+}

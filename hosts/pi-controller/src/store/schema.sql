@@ -1,0 +1,78 @@
+-- Times are nanoseconds since 1970 (UTC). Unsigned 64-bit numbers are stored as the signed number of the same bits.
+
+CREATE TABLE meta (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    cluster  TEXT,             -- absent until the store is bound to a cluster
+    revision INTEGER NOT NULL  -- rises by one per committed transaction
+) STRICT;
+INSERT INTO meta (one, cluster, revision) VALUES (1, NULL, 0);
+
+CREATE TABLE tokens (
+    id         TEXT PRIMARY KEY,
+    public_key BLOB NOT NULL UNIQUE CHECK (length(public_key) = 32),
+    expires    INTEGER NOT NULL,
+    uses_left  INTEGER NOT NULL CHECK (uses_left >= 0),
+    bound_name TEXT,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE nodes (
+    name          TEXT PRIMARY KEY,
+    public_key    BLOB NOT NULL UNIQUE,
+    certificate   BLOB NOT NULL,
+    not_before    INTEGER NOT NULL,
+    not_after     INTEGER NOT NULL,
+    token         TEXT NOT NULL REFERENCES tokens (id),
+    registered_at INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    model         TEXT NOT NULL,
+    serial        TEXT NOT NULL,
+    revision      TEXT NOT NULL,
+    kernel        TEXT NOT NULL,
+    os            TEXT NOT NULL,
+    architecture  TEXT NOT NULL,
+    ram_bytes     INTEGER,
+    machine_id    TEXT NOT NULL,
+    boot_id       TEXT NOT NULL,
+    backend       TEXT NOT NULL,
+    lines         INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE labels (
+    node  TEXT NOT NULL REFERENCES nodes (name) ON DELETE CASCADE,
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (node, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoints (
+    node     TEXT NOT NULL REFERENCES nodes (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
+    PRIMARY KEY (node, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE operators (
+    name       TEXT PRIMARY KEY,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE operator_roles (
+    operator TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    role     TEXT NOT NULL,
+    PRIMARY KEY (operator, role)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, -- AUTOINCREMENT: a number is never given twice
+    at       INTEGER NOT NULL,
+    who      TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    outcome  TEXT NOT NULL,
+    detail   TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;

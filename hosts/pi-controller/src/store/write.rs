@@ -1,0 +1,148 @@
+//! From the vocabulary of `control-lib` to rows.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use control_lib::{AuditRow, Change, Node, Operator, TokenRecord};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
+
+pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
+    match change {
+        Change::PutNode(node) => put_node(connection, node),
+        Change::PutToken(token) => put_token(connection, token),
+        Change::PutOperator(operator) => put_operator(connection, operator),
+        Change::Audit(row) => append_audit(connection, row),
+    }
+}
+
+fn put_token(connection: &Connection, token: &TokenRecord) -> Result<()> {
+    let TokenRecord {
+        id,
+        public_key,
+        expires,
+        uses_left,
+        bound_name,
+        created_by,
+        created_at,
+    } = token;
+    // Updated in place, not replaced: nodes refer to the row.
+    let put = "INSERT INTO tokens (id, public_key, expires, uses_left, bound_name, created_by, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+               ON CONFLICT (id) DO UPDATE SET expires = ?3, uses_left = ?4, bound_name = ?5";
+    connection.execute(
+        put,
+        params![
+            id.to_string(),
+            public_key,
+            Nanos(*expires),
+            uses_left,
+            bound_name.as_ref().map(|name| name.as_str()),
+            created_by.to_string(),
+            Nanos(*created_at),
+        ],
+    )?;
+    Ok(())
+}
+
+fn put_node(connection: &Connection, node: &Node) -> Result<()> {
+    let name = node.name.as_str();
+    // Its labels and endpoints go with it.
+    connection.execute("DELETE FROM nodes WHERE name = ?1", [name])?;
+    insert_node(connection, node)?;
+    let mut label = connection.prepare("INSERT INTO labels (node, key, value) VALUES (?1, ?2, ?3)")?;
+    for (key, value) in node.labels.iter() {
+        label.execute([name, key, value])?;
+    }
+    let put = "INSERT INTO endpoints (node, position, endpoint) VALUES (?1, ?2, ?3)";
+    let mut endpoint = connection.prepare(put)?;
+    for (position, text) in (0_i64..).zip(&node.endpoints) {
+        endpoint.execute(params![name, position, text.as_str()])?;
+    }
+    Ok(())
+}
+
+fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
+    let inventory = &node.inventory;
+    let insert = "INSERT INTO nodes (
+            name, public_key, certificate, not_before, not_after, token, registered_at, updated_at, model, serial,
+            revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines
+        ) VALUES (
+            :name, :public_key, :certificate, :not_before, :not_after, :token, :registered_at, :updated_at, :model,
+            :serial, :revision, :kernel, :os, :architecture, :ram_bytes, :machine_id, :boot_id, :backend, :lines
+        )";
+    connection.execute(
+        insert,
+        named_params! {
+            ":name": node.name.as_str(),
+            ":public_key": node.public_key.spki(),
+            ":certificate": node.certificate.der,
+            ":not_before": Nanos(node.certificate.not_before),
+            ":not_after": Nanos(node.certificate.not_after),
+            ":token": node.token.to_string(),
+            ":registered_at": Nanos(node.registered_at),
+            ":updated_at": Nanos(node.updated_at),
+            ":model": inventory.model.as_str(),
+            ":serial": inventory.serial.as_str(),
+            ":revision": inventory.revision.as_str(),
+            ":kernel": inventory.kernel.as_str(),
+            ":os": inventory.os.as_str(),
+            ":architecture": inventory.architecture.as_str(),
+            ":ram_bytes": inventory.ram_bytes.map(u64::cast_signed),
+            ":machine_id": inventory.machine_id.as_str(),
+            ":boot_id": inventory.boot_id.as_str(),
+            ":backend": inventory.backend.as_str(),
+            ":lines": inventory.lines,
+        },
+    )?;
+    Ok(())
+}
+
+fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
+    let Operator {
+        name,
+        roles,
+        created_by,
+        created_at,
+    } = operator;
+    // Its roles go with it.
+    connection.execute("DELETE FROM operators WHERE name = ?1", [name.as_str()])?;
+    let insert = "INSERT INTO operators (name, created_by, created_at) VALUES (?1, ?2, ?3)";
+    let row = params![name.as_str(), created_by.to_string(), Nanos(*created_at)];
+    connection.execute(insert, row)?;
+    let mut grant = connection.prepare("INSERT INTO operator_roles (operator, role) VALUES (?1, ?2)")?;
+    for role in roles {
+        grant.execute([name.as_str(), role.as_str()])?;
+    }
+    Ok(())
+}
+
+fn append_audit(connection: &Connection, row: &AuditRow) -> Result<()> {
+    let AuditRow {
+        at,
+        who,
+        action,
+        subject,
+        outcome,
+        detail,
+    } = row;
+    let append = "INSERT INTO audit (at, who, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let row = params![Nanos(*at), who, action, subject, outcome.as_str(), detail];
+    connection.execute(append, row)?;
+    Ok(())
+}
+
+/// A time as whole nanoseconds since 1970, without loss; from 1970 to 2262.
+struct Nanos(SystemTime);
+
+impl ToSql for Nanos {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        let failure = |error| Error::ToSqlConversionFailure(error);
+        let since = self
+            .0
+            .duration_since(UNIX_EPOCH)
+            .map_err(|error| failure(error.into()))?;
+        i64::try_from(since.as_nanos())
+            .map(ToSqlOutput::from)
+            .map_err(|error| failure(error.into()))
+    }
+}

@@ -1,0 +1,253 @@
+//! Between messages and the types of `control-lib`, by kind of thing. Nothing of prost goes further in than here.
+//! Messages are destructured in full, so that a new field cannot pass unseen.
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use control_lib::{
+    Caller, Control, CreateTokenRefusal, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence,
+    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec,
+};
+use mtls::{Peer, PeerIdentity};
+use proto::control::v1 as control_pb;
+use proto::fleet::v1 as pb;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::ledger::LedgerError;
+
+const DOMAIN: &str = "pi-controller";
+/// How long a token lives unless the caller wishes otherwise.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// A status with a reason for programs beside the sentence for people.
+pub(crate) fn status<const N: usize>(code: Code, reason: &str, why: &str, facts: [(&str, String); N]) -> Status {
+    let facts = facts.map(|(key, value)| (key.to_owned(), value));
+    Status::with_error_details(code, why, ErrorDetails::with_error_info(reason, DOMAIN, facts))
+}
+
+/// A field that does not make sense.
+pub(crate) fn invalid(field: &str, why: &str) -> Status {
+    status(Code::InvalidArgument, "INVALID_FIELD", &format!("{field} {why}"), [("field", field.to_owned())])
+}
+
+/// No node of that name.
+pub(crate) fn unknown_node(name: &str) -> Status {
+    let why = format!("no node is called {name:?}; list the nodes to see their names");
+    status(Code::NotFound, "UNKNOWN_NODE", &why, [("node", name.to_owned())])
+}
+
+/// The caller behind a connection.
+pub(crate) fn caller(peer: &Peer) -> Result<Caller, Status> {
+    match peer {
+        Peer::Token(..) => Ok(Caller::Token),
+        Peer::Certified(identity, _) => Ok(Caller::Identity(self::identity(identity)?)),
+    }
+}
+
+fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
+    let PeerIdentity { cluster: _, kind, name } = peer; // the verifier has compared the cluster
+    let kind = match kind {
+        mtls::Kind::Node => Kind::Node,
+        mtls::Kind::Operator => Kind::Operator,
+        mtls::Kind::Controller => Kind::Controller,
+    };
+    let name = name.parse().map_err(|_| Status::unauthenticated("the certificate's name is not one"))?;
+    Ok(Identity { kind, name })
+}
+
+/// A call that is not allowed.
+pub(crate) fn denied(denied: &Denied) -> Status {
+    status(Code::PermissionDenied, "ACCESS_DENIED", &denied.to_string(), [])
+}
+
+/// A decision that could not be made durable.
+pub(crate) fn ledger(error: LedgerError) -> Status {
+    let why = startup::one_line(&error);
+    tracing::error!(%why, "nothing was committed");
+    status(Code::Unavailable, "NOT_COMMITTED", "nothing was changed: the store failed, see the controller's log", [])
+}
+
+fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|wrong: T::Err| invalid(field, &format!("is wrong: {wrong}")))
+}
+
+/// What a node asks for. An enrolled node's name is that of its certificate, whatever the message says.
+pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Caller) -> Result<Registration, Status> {
+    let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints } = message;
+    let name = match caller {
+        Caller::Identity(identity) => identity.name.clone(),
+        Caller::Token => parse("name", &name)?,
+    };
+    Ok(Registration {
+        name,
+        csr,
+        inventory: self::inventory(inventory.unwrap_or_default())?,
+        labels: Labels::new(labels).map_err(|wrong| invalid("labels", &format!("are wrong: {wrong}")))?,
+        endpoints: endpoints.iter().map(|text| parse("endpoints", text)).collect::<Result<Vec<Endpoint>, _>>()?,
+    })
+}
+
+fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
+    let control_pb::Inventory {
+        model,
+        serial,
+        revision,
+        kernel,
+        os,
+        architecture,
+        ram_bytes,
+        machine_id,
+        boot_id,
+        gpio_backend,
+        gpio_lines,
+    } = message;
+    Ok(Inventory {
+        model: parse("inventory.model", &model)?,
+        serial: parse("inventory.serial", &serial)?,
+        revision: parse("inventory.revision", &revision)?,
+        kernel: parse("inventory.kernel", &kernel)?,
+        os: parse("inventory.os", &os)?,
+        architecture: parse("inventory.architecture", &architecture)?,
+        ram_bytes,
+        machine_id: parse("inventory.machine_id", &machine_id)?,
+        boot_id: parse("inventory.boot_id", &boot_id)?,
+        backend: parse("inventory.gpio_backend", &gpio_backend)?,
+        lines: gpio_lines,
+    })
+}
+
+/// The answer to a node that was registered; its certificate only where it asked for one.
+pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
+    let Registered { node, certificate, ca_certificate, not_after: _, renew_at, revision } = registered;
+    control_pb::RegistrationResponse {
+        node_id: node.to_string(),
+        certificate_chain: if issued { vec![certificate, ca_certificate.clone()] } else { Vec::new() },
+        ca_bundle: vec![ca_certificate],
+        renew_at: Some(renew_at.into()),
+        revision,
+    }
+}
+
+/// Why a node was not registered.
+pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
+    let why = startup::one_line(&refusal);
+    if refusal.is_alarm() {
+        tracing::warn!(%why, "alarm: a registration was refused");
+    } else {
+        tracing::info!(%why, "refused a registration");
+    }
+    let (code, reason) = match refusal {
+        RegisterRefusal::TokenUnknown => (Code::PermissionDenied, "TOKEN_UNKNOWN"),
+        RegisterRefusal::TokenExpired(_) => (Code::PermissionDenied, "TOKEN_EXPIRED"),
+        RegisterRefusal::TokenUsed(_) => (Code::PermissionDenied, "TOKEN_USED"),
+        RegisterRefusal::TokenBound { .. } => (Code::PermissionDenied, "TOKEN_BOUND"),
+        RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
+        RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
+        RegisterRefusal::NodeUnknown(_) => (Code::PermissionDenied, "NODE_UNKNOWN"),
+        RegisterRefusal::OtherName(_) => (Code::PermissionDenied, "OTHER_NAME"),
+        RegisterRefusal::CsrMissing => (Code::InvalidArgument, "CSR_MISSING"),
+        RegisterRefusal::Csr(_) => (Code::InvalidArgument, "CSR"),
+        RegisterRefusal::Endpoints(_) => (Code::InvalidArgument, "ENDPOINTS"),
+        RegisterRefusal::Issue(_) => (Code::Unavailable, "NOT_ISSUED"),
+    };
+    status(code, reason, &why, [])
+}
+
+/// A heartbeat.
+pub(crate) fn report(message: control_pb::HealthReport) -> Result<Report, Status> {
+    // the receiver's clock counts, and the interval is the cluster's
+    let control_pb::HealthReport { boot_id, sequence, interval: _, health, time: _ } = message;
+    let status = health.map(|health| health.status).unwrap_or_default();
+    Ok(Report { boot_id: parse("boot_id", &boot_id)?, sequence, status: parse("health.status", &status)? })
+}
+
+/// Where a page begins: after this node.
+pub(crate) fn page_start(token: &str) -> Result<Option<Name>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    parse("page_token", token).map(Some)
+}
+
+/// A node for people.
+pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
+    let state = match presence.state(&node.name, now) {
+        State::Ready => pb::NodeState::Ready,
+        State::Suspect => pb::NodeState::Suspect,
+        State::Offline => pb::NodeState::Offline,
+        State::Unknown => pb::NodeState::Unknown,
+    };
+    let age = presence.heard_at(&node.name).map(|at| now.saturating_duration_since(at));
+    pb::Node {
+        id: node.name.to_string(),
+        state: state.into(),
+        labels: node.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        endpoints: node.endpoints.iter().map(ToString::to_string).collect(),
+        inventory: Some(inventory_message(&node.inventory)),
+        registered_at: Some(node.registered_at.into()),
+        certificate_expires: Some(node.certificate.not_after.into()),
+        last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
+        health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
+    }
+}
+
+fn inventory_message(inventory: &Inventory) -> control_pb::Inventory {
+    let Inventory {
+        model,
+        serial,
+        revision,
+        kernel,
+        os,
+        architecture,
+        ram_bytes,
+        machine_id,
+        boot_id,
+        backend,
+        lines,
+    } = inventory;
+    let text = |text: &Text| text.to_string();
+    control_pb::Inventory {
+        model: text(model),
+        serial: text(serial),
+        revision: text(revision),
+        kernel: text(kernel),
+        os: text(os),
+        architecture: text(architecture),
+        ram_bytes: *ram_bytes,
+        machine_id: text(machine_id),
+        boot_id: text(boot_id),
+        gpio_backend: text(backend),
+        gpio_lines: *lines,
+    }
+}
+
+/// What kind of token is wished for.
+pub(crate) fn token_spec(message: pb::CreateTokenRequest) -> Result<TokenSpec, Status> {
+    let pb::CreateTokenRequest { public_key, lifetime, uses, bound_name } = message;
+    let ttl = lifetime.map_or(Ok(TOKEN_LIFETIME), Duration::try_from);
+    Ok(TokenSpec {
+        public_key: public_key.try_into().map_err(|_| invalid("public_key", "must have 32 bytes"))?,
+        ttl: ttl.map_err(|_| invalid("lifetime", "must not be negative"))?,
+        uses: uses.max(1),
+        bound_name: if bound_name.is_empty() { None } else { Some(parse("bound_name", &bound_name)?) },
+    })
+}
+
+/// Why there is no token.
+pub(crate) fn token_refusal(refusal: &CreateTokenRefusal) -> Status {
+    status(Code::InvalidArgument, "TOKEN_REFUSED", &refusal.to_string(), [])
+}
+
+/// A new token, for who holds its key.
+pub(crate) fn token(record: &TokenRecord, control: &Control) -> pb::CreateTokenResponse {
+    pb::CreateTokenResponse {
+        token_id: record.id.to_string(),
+        cluster_id: control.cluster().to_string(),
+        ca_public_key_sha256: control.issuer().ca_public_key_pin().to_vec(),
+        expires: Some(record.expires.into()),
+    }
+}

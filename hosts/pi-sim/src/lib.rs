@@ -1,0 +1,9 @@
+//! Adds nothing to the agent: a simulated node is [`pi_agent::serve`] on a simulated board.
+
+#![warn(missing_docs)]
+
+mod fleet;
+mod node;
+
+pub use fleet::{Fleet, UpError, up};
+pub use node::{WIRED, hardware};

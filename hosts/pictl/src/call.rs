@@ -1,0 +1,64 @@
+//! Where a command's call goes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mtls::{Context, Dialer, Expect};
+use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::fleet::v1::fleet_client::FleetClient;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::exit::Failure;
+
+/// Calls as the operator of one context.
+pub(crate) struct Caller {
+    controller: String,
+    dialer: Dialer,
+    direct: Option<String>,
+    timeout: Duration,
+}
+
+impl Caller {
+    pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
+        let context = Context::load(&context.or_else(usual_context).ok_or(Failure::NoHome)?)?;
+        Ok(Self { dialer: context.dialer()?, controller: context.controller, direct, timeout })
+    }
+
+    /// The fleet, at the controller.
+    pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
+        Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+    }
+
+    /// A node: through the controller, or itself.
+    pub(crate) fn node(&self, node: &str) -> Result<NodeAgentClient<Channel>, Failure> {
+        let channel = match &self.direct {
+            None => self.dialer.channel(&self.controller, Expect::Controller)?,
+            Some(address) => self.dialer.channel(address, Expect::Node(node.to_owned()))?,
+        };
+        Ok(NodeAgentClient::new(channel))
+    }
+
+    /// A request to the fleet.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// A request to a node; its name goes into the metadata.
+    pub(crate) fn request_to<T>(&self, node: &str, message: T) -> Result<Request<T>, Failure> {
+        let mut request = self.request(message);
+        let name = MetadataValue::try_from(node);
+        let name = name.map_err(|_| Status::not_found(format!("no node is called {node:?}")))?;
+        request.metadata_mut().insert("pi-node", name);
+        Ok(request)
+    }
+}
+
+fn usual_context() -> Option<PathBuf> {
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
+    Some(config.join("pictl").join("context.toml"))
+}

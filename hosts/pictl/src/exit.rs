@@ -1,0 +1,85 @@
+//! What a command's end means to a script.
+
+use mtls::{ContextError, DialError};
+use tonic::{Code, Status};
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Done: 0.
+    Done,
+    /// Failed for another reason than those below: 1.
+    Failed,
+    /// Wrong usage: 2.
+    Usage,
+    /// Not allowed: 3.
+    Denied,
+    /// No such node or line: 4.
+    NotFound,
+    /// Held by another, or not in the state that the command needs: 5.
+    Conflict,
+    /// Nobody reached, or no answer in time: 6.
+    Unreachable,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Denied => 3,
+            Self::NotFound => 4,
+            Self::Conflict => 5,
+            Self::Unreachable => 6,
+        }
+    }
+}
+
+/// A command failed; `Display` is the one line that says why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{}", startup::one_line(.0))]
+    Context(#[from] ContextError),
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    #[error("no home folder to find the context in: name one with --context")]
+    NoHome,
+    #[error("{}", why(.0))]
+    Status(#[from] Status),
+    #[error("cannot print: {0}")]
+    Print(#[from] std::io::Error),
+    #[error("the answer cannot be shown as JSON: {0}")]
+    Json(String),
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Status(status) => of_code(status.code()),
+            Self::Context(_) | Self::Dial(_) | Self::NoHome => Exit::Usage,
+            Self::Print(_) | Self::Json(_) => Exit::Failed,
+        }
+    }
+}
+
+fn of_code(code: Code) -> Exit {
+    match code {
+        Code::PermissionDenied | Code::Unauthenticated => Exit::Denied,
+        Code::NotFound => Exit::NotFound,
+        Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => Exit::Conflict,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unreachable,
+        Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn why(status: &Status) -> String {
+    let why = match mtls::explain(status) {
+        Some(why) => why,
+        None if status.message().is_empty() => format!("{:?}", status.code()),
+        None => status.message().to_owned(),
+    };
+    crate::output::inert(&why)
+}

@@ -1,0 +1,36 @@
+//! `pictl health`.
+
+use proto::agent::v1::{Condition, ConditionState, HealthStatus};
+
+use crate::call::Caller;
+use crate::exit::Failure;
+use crate::output::{Output, duration, inert, json, or_dash, table};
+
+pub(crate) async fn run(caller: &Caller, node: &str, output: Output) -> Result<String, Failure> {
+    let request = caller.request_to(node, ())?;
+    let health = caller.node(node)?.health_check(request).await?.into_inner();
+    match output {
+        Output::Json => json(&health),
+        Output::Table => Ok(health_table(node, &health)),
+    }
+}
+
+fn health_table(node: &str, health: &HealthStatus) -> String {
+    let row = |condition: &Condition| {
+        let state = match condition.state() {
+            ConditionState::True => "yes",
+            ConditionState::False => "no",
+            ConditionState::Unknown | ConditionState::Unspecified => "unknown",
+        };
+        vec![
+            condition.r#type.clone(),
+            state.to_owned(),
+            or_dash(condition.reason.clone()),
+            duration(condition.since.as_ref()),
+            or_dash(condition.message.clone()),
+        ]
+    };
+    let conditions = table(&["CONDITION", "HOLDS", "REASON", "FOR", "MESSAGE"], health.conditions.iter().map(row));
+    let up = duration(health.uptime.as_ref());
+    format!("{node} {}, agent {} up {up}\n{conditions}", inert(&health.status), inert(&health.version))
+}

@@ -1,0 +1,132 @@
+//! Knows nothing of GPIO or of clusters: each command builds one message, sends it, prints the answer.
+//!
+//! One file a noun. [`run`] is the whole program; `main.rs` gives it the arguments and standard output, tests and the
+//! tour give it their own.
+
+#![warn(missing_docs)]
+
+mod call;
+mod exit;
+mod gpio;
+mod health;
+mod metrics;
+mod node;
+mod output;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use exit::Exit;
+pub use output::Output;
+
+use crate::call::Caller;
+use crate::exit::Failure;
+
+/// Drives and watches a fleet of Raspberry Pis.
+#[derive(Parser)]
+#[command(name = "pictl", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// File with your certificate and where the control plane is; default: ~/.config/pictl/context.toml
+    #[arg(long, global = true, env = "PICTL_CONTEXT", value_name = "FILE")]
+    context: Option<PathBuf>,
+    /// Call the node itself at this address, without a controller in between; the node must list you as an operator
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    direct: Option<String>,
+    /// How to print answers
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Give up after this many seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  pictl node list
+  pictl gpio set pi-7 17 high
+  pictl gpio get pi-7 J8:11 --output json
+  pictl metrics pi-7
+  pictl health pi-7 --direct 192.168.1.17:7444
+
+Exit codes:
+  0 done          3 not allowed           5 conflict: held by another, or not in that state
+  1 failed        4 no such node or line  6 unreachable, or no answer in time
+  2 wrong usage   (one line on standard error says why)";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Nodes of the fleet
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Lines of a node
+    #[command(subcommand)]
+    Gpio(gpio::Command),
+    /// Readings of a node: processor, memory, disk, temperature
+    Metrics {
+        /// Name of the node
+        node: String,
+    },
+    /// How a node is, and why
+    Health {
+        /// Name of the node
+        node: String,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which one
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs one command line; `arguments` begin with the program's name. Answers go to `out`, the one line that says why
+/// something failed to `errors`.
+pub async fn run<I>(arguments: I, out: &mut dyn Write, errors: &mut dyn Write) -> Exit
+where
+    I: IntoIterator<Item: Into<OsString> + Clone>,
+{
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => return print_usage(&usage, out, errors),
+    };
+    match answer(arguments, out).await {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            let _ = writeln!(errors, "pictl: {failure}"); // nobody left to tell
+            failure.exit()
+        }
+    }
+}
+
+/// Help and version are asked for; the rest is wrong usage.
+fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write) -> Exit {
+    let text = usage.render();
+    let (_, exit) = match usage.exit_code() {
+        0 => (write!(out, "{text}"), Exit::Done),
+        _ => (write!(errors, "{text}"), Exit::Usage),
+    };
+    exit
+}
+
+async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+    let Arguments { context, direct, output, timeout, command } = arguments;
+    if let Command::Completions { shell } = command {
+        // into memory first: the generator panics where a pipe is closed
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "pictl", &mut script);
+        return Ok(out.write_all(&script)?);
+    }
+    let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
+    let text = match command {
+        Command::Node(command) => node::run(&caller, command, output).await?,
+        Command::Gpio(command) => gpio::run(&caller, command, output).await?,
+        Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
+        Command::Health { node } => health::run(&caller, &node, output).await?,
+        Command::Completions { .. } => String::new(), // answered above
+    };
+    Ok(writeln!(out, "{text}")?)
+}

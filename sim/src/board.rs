@@ -1,0 +1,186 @@
+//! The simulated chip.
+
+use hal_core::{Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId, LineInfo};
+
+use crate::bench::Bench;
+use crate::clock::Clock;
+use crate::edges::Profile;
+use crate::fault::SimError;
+use crate::line::SimLine;
+use crate::state::{Shared, State};
+
+/// A GPIO chip that exists only here.
+///
+/// It keeps a Raspberry Pi kernel's habits: a second claim is refused, the first level comes with the direction, and a
+/// released output stays driven.
+#[derive(Debug)]
+pub struct SimBoard {
+    shared: Shared,
+    profile: Profile,
+    chip: ChipInfo,
+}
+
+impl SimBoard {
+    /// A board to be described: 28 lines GPIO0 to GPIO27, no wires, [`Profile::V1`], a virtual clock, label `sim`.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The world outside the chip. It may be cloned, sent away and outlive the board.
+    pub fn bench(&self) -> Bench {
+        Bench::new(self.shared.clone())
+    }
+}
+
+impl Board for SimBoard {
+    type Error = SimError;
+    type Line = SimLine;
+
+    fn caps(&self) -> Caps {
+        self.profile.caps()
+    }
+
+    fn chip(&self) -> ChipInfo {
+        self.chip
+    }
+
+    fn info(&self, id: LineId) -> Result<LineInfo, SimError> {
+        self.shared.with(|state, _| {
+            let pad = state.pad(id)?;
+            let claim = pad.claim.as_ref();
+            Ok(LineInfo {
+                id,
+                name: Label::new(&id.to_string()),
+                consumer: claim.map(|claim| claim.consumer).unwrap_or_default(),
+                direction: if pad.output.is_some() {
+                    Direction::Output
+                } else {
+                    Direction::Input
+                },
+                active_low: claim.is_some_and(|claim| claim.config.active_low),
+                used: claim.is_some(),
+            })
+        })
+    }
+
+    fn claim(&mut self, id: LineId, config: LineConfig, consumer: &str) -> Result<SimLine, SimError> {
+        self.shared.with(|state, now| state.claim(now, id, config, consumer))?;
+        Ok(SimLine::new(self.shared.clone(), id, config))
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+}
+
+/// Describes a [`SimBoard`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    lines: u16,
+    wires: Vec<(LineId, LineId)>,
+    profile: Profile,
+    clock: Clock,
+    label: Label,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let (profile, clock, label) = (Profile::default(), Clock::default(), Label::new("sim"));
+        Self {
+            lines: 28,
+            wires: Vec::new(),
+            profile,
+            clock,
+            label,
+        }
+    }
+}
+
+impl Builder {
+    /// How many lines the chip has.
+    pub fn lines(self, lines: u16) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// Joins two lines by a wire. Wires that share a line are one wire.
+    pub fn wire(mut self, a: LineId, b: LineId) -> Self {
+        self.wires.push((a, b));
+        self
+    }
+
+    /// Which of the kernel's interfaces the chip is seen through.
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// The clock to share with the rest of the simulation.
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The chip's label, cut at 31 bytes.
+    pub fn label(self, label: &str) -> Self {
+        Self {
+            label: Label::new(label),
+            ..self
+        }
+    }
+
+    /// The board, at reset.
+    ///
+    /// # Panics
+    ///
+    /// If a wire ends at a line that the chip does not have.
+    pub fn build(self) -> SimBoard {
+        let chip = ChipInfo {
+            label: self.label,
+            lines: self.lines,
+            backend: "simulated",
+        };
+        let state = State::new(self.profile, joined(self.lines, &self.wires));
+        SimBoard {
+            shared: Shared::new(self.clock, state),
+            profile: self.profile,
+            chip,
+        }
+    }
+}
+
+/// For each line all lines that it is wired to, itself included, in order.
+fn joined(lines: u16, wires: &[(LineId, LineId)]) -> Vec<Vec<usize>> {
+    let mut wire_of: Vec<usize> = (0..usize::from(lines)).collect();
+    for (a, b) in wires {
+        assert!(
+            a.0.max(b.0) < lines,
+            "a wire from {a} to {b} needs more than {lines} lines"
+        );
+        let (kept, gone) = (wire_of[usize::from(a.0)], wire_of[usize::from(b.0)]);
+        wire_of
+            .iter_mut()
+            .filter(|wire| **wire == gone)
+            .for_each(|wire| *wire = kept);
+    }
+    let on = |wire: &usize| (0..wire_of.len()).filter(|&line| wire_of[line] == *wire).collect();
+    wire_of.iter().map(on).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wires_that_share_a_line_are_one() {
+        let wires = joined(
+            5,
+            &[(LineId(0), LineId(1)), (LineId(3), LineId(4)), (LineId(1), LineId(3))],
+        );
+        assert_eq!(wires[4], [0, 1, 3, 4]);
+        assert_eq!(wires[2], [2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a wire from GPIO17 to GPIO28 needs more than 28 lines")]
+    fn a_wire_to_nowhere_is_a_mistake() {
+        SimBoard::builder().wire(LineId(17), LineId(28)).build();
+    }
+}
