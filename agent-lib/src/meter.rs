@@ -95,7 +95,7 @@ fn used(total: u64, available: u64) -> Option<f64> {
     percent(total.checked_sub(available)?, total)
 }
 
-/// Multiplies first: 152 of 1000 is then 15.2 to the last bit.
+/// Multiplies first: 7 of 100 is then 7 to the last bit, and not 7.000000000000001.
 fn percent(part: u64, whole: u64) -> Option<f64> {
     (0 < whole && part <= whole).then(|| 100.0 * part as f64 / whole as f64)
 }
@@ -158,6 +158,7 @@ mod tests {
             available_bytes: 250,
         };
         assert_eq!(used(memory.total_bytes, memory.available_bytes), Some(75.0));
+        assert_eq!(percent(7, 100), Some(7.0));
         assert_eq!(used(0, 0), None);
         assert_eq!(used(10, 11), None);
     }

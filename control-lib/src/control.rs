@@ -120,7 +120,9 @@ impl Control {
     /// more).
     pub fn nodes_after(&self, name: Option<&Name>) -> impl Iterator<Item = &Node> {
         let after = name.map_or(Bound::Unbounded, Bound::Excluded);
-        self.nodes.range::<Name, _>((after, Bound::Unbounded)).map(|(_, node)| node)
+        self.nodes
+            .range::<Name, _>((after, Bound::Unbounded))
+            .map(|(_, node)| node)
     }
 
     /// The node whose current certificate has this key.

@@ -1,5 +1,7 @@
 //! The simulated chip.
 
+use std::collections::BTreeMap;
+
 use hal_core::{Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId, LineInfo};
 
 use crate::bench::Bench;
@@ -18,6 +20,7 @@ pub struct SimBoard {
     shared: Shared,
     profile: Profile,
     chip: ChipInfo,
+    names: BTreeMap<LineId, Label>,
 }
 
 impl SimBoard {
@@ -29,6 +32,11 @@ impl SimBoard {
     /// The world outside the chip. It may be cloned, sent away and outlive the board.
     pub fn bench(&self) -> Bench {
         Bench::new(self.shared.clone())
+    }
+
+    fn name(&self, line: LineId) -> Label {
+        let own = self.names.get(&line).copied();
+        own.unwrap_or_else(|| Label::new(&line.to_string()))
     }
 }
 
@@ -50,7 +58,7 @@ impl Board for SimBoard {
             let claim = pad.claim.as_ref();
             Ok(LineInfo {
                 id,
-                name: Label::new(&id.to_string()),
+                name: self.name(id),
                 consumer: claim.map(|claim| claim.consumer).unwrap_or_default(),
                 direction: if pad.output.is_some() {
                     Direction::Output
@@ -81,17 +89,18 @@ pub struct Builder {
     profile: Profile,
     clock: Clock,
     label: Label,
+    names: BTreeMap<LineId, Label>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        let (profile, clock, label) = (Profile::default(), Clock::default(), Label::new("sim"));
         Self {
             lines: 28,
             wires: Vec::new(),
-            profile,
-            clock,
-            label,
+            profile: Profile::default(),
+            clock: Clock::default(),
+            label: Label::new("sim"),
+            names: BTreeMap::new(),
         }
     }
 }
@@ -118,6 +127,12 @@ impl Builder {
         Self { clock, ..self }
     }
 
+    /// The kernel's name of a line, cut at 31 bytes. Several lines may bear the same, as on real chips.
+    pub fn name(mut self, line: LineId, name: &str) -> Self {
+        self.names.insert(line, Label::new(name));
+        self
+    }
+
     /// The chip's label, cut at 31 bytes.
     pub fn label(self, label: &str) -> Self {
         Self {
@@ -142,6 +157,7 @@ impl Builder {
             shared: Shared::new(self.clock, state),
             profile: self.profile,
             chip,
+            names: self.names,
         }
     }
 }

@@ -103,6 +103,7 @@ fn push_pull_outputs_fight() {
     let _high = board.claim(OUT, LineConfig::output(true), "one").unwrap();
     let mut low = board.claim(IN, LineConfig::output(false), "other").unwrap();
     assert_eq!(board.bench().level(OUT), Level::Conflict);
+    low.set_low().unwrap(); // the same fight goes on
     low.reconfigure(LineConfig::input()).unwrap();
     assert_eq!(board.bench().level(OUT), Level::High);
     let fight = Contention {
@@ -172,6 +173,15 @@ fn a_line_that_is_not_there_is_refused() {
     assert_eq!(
         (bench.level(nowhere), bench.history(nowhere).len()),
         (Level::Floating, 0)
+    );
+}
+
+#[test]
+fn lines_bear_the_names_they_are_given() {
+    let board = SimBoard::builder().name(LineId(0), "ID_SDA").build();
+    assert_eq!(
+        [0, 1].map(|line| board.info(LineId(line)).unwrap().name.to_string()),
+        ["ID_SDA", "GPIO1"]
     );
 }
 

@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The harness: a real controller, real agents on simulated boards and the real command line, in one process, on free
+//! ports, with a throw-away CA. A test is ten lines.
+
+mod binary;
+mod cluster;
+
+pub use binary::{Running, binary};
+pub use cluster::{Cluster, Said, eventually};

@@ -9,7 +9,7 @@ use embedded_hal::digital::{self, ErrorType, InputPin, OutputPin, PinState, Stat
 use hal_core::{
     Board, Caps, ChipInfo, EdgeEvent, Fault, FaultKind, Instant, Label, Line, LineConfig, LineId, LineInfo,
 };
-use mockall::{mock, predicate::eq};
+use mockall::{Sequence, mock, predicate::eq};
 
 use crate::{T0, anna};
 
@@ -75,6 +75,7 @@ mock! {
 
 const FIRST: LineId = LineId(17);
 const SECOND: LineId = LineId(18);
+const THIRD: LineId = LineId(19);
 
 /// An output at low, on which everything else is for the test to say.
 fn output(id: LineId) -> MockPin {
@@ -135,6 +136,30 @@ fn a_line_that_cannot_be_set_back_does_not_hide_the_first_fault() {
         })
     ));
     assert_eq!(agent.held_count(), 2);
+}
+
+#[test]
+fn writes_are_taken_back_last_first() {
+    let mut order = Sequence::new();
+    let mut pins = [FIRST, SECOND, THIRD].map(output);
+    let mut expect = |pin: usize, state: PinState, answer: Result<(), Broken>| {
+        let call = pins[pin]
+            .expect_set_state()
+            .with(eq(state))
+            .times(1)
+            .in_sequence(&mut order);
+        call.return_const(answer);
+    };
+    expect(0, PinState::High, Ok(()));
+    expect(1, PinState::High, Ok(()));
+    expect(2, PinState::High, Err(Broken));
+    expect(1, PinState::Low, Ok(()));
+    expect(0, PinState::Low, Ok(()));
+    for pin in &mut pins {
+        pin.expect_reconfigure().times(1).returning(|_| Ok(()));
+    }
+    let refused = holding(pins).write_all(T0, &anna(), &[(FIRST, true), (SECOND, true), (THIRD, true)]);
+    assert_eq!(refused.unwrap_err().line(), Some(THIRD));
 }
 
 #[test]

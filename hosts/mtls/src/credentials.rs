@@ -77,7 +77,10 @@ impl Credentials {
     /// If one of the texts does not hold what it should.
     pub fn from_pem(chain: &[u8], key: &[u8], roots: &[u8], place: &str) -> Result<Self, CredentialsError> {
         let parse = |text| pem::parse(text).map_err(|error| CredentialsError::Pem(place.to_owned(), error));
-        let missing = |what| CredentialsError::Missing { what, place: place.to_owned() };
+        let missing = |what| CredentialsError::Missing {
+            what,
+            place: place.to_owned(),
+        };
         let (chain, roots) = (parse(chain)?.certificates, parse(roots)?.certificates);
         let key = parse(key)?.key.ok_or_else(|| missing("private key"))?;
         if chain.is_empty() || roots.is_empty() {
@@ -128,12 +131,17 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("chain", &self.chain.len()).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("chain", &self.chain.len())
+            .finish_non_exhaustive()
     }
 }
 
 fn certificates_pem(certificates: &[CertificateDer<'_>]) -> String {
-    certificates.iter().map(|certificate| pem::write("CERTIFICATE", certificate)).collect()
+    certificates
+        .iter()
+        .map(|certificate| pem::write("CERTIFICATE", certificate))
+        .collect()
 }
 
 /// A key that a process made for itself (P-256); it never leaves the machine.
@@ -167,7 +175,10 @@ impl OwnKey {
         };
         let place = path.display().to_string();
         let pem = pem::parse(&text).map_err(|error| CredentialsError::Pem(place.clone(), error))?;
-        let der = pem.key.ok_or(CredentialsError::Missing { what: "private key", place })?;
+        let der = pem.key.ok_or(CredentialsError::Missing {
+            what: "private key",
+            place,
+        })?;
         KeyPair::try_from(&der).map(Self).map_err(CredentialsError::Make)
     }
 
@@ -177,7 +188,9 @@ impl OwnKey {
     ///
     /// If signing fails; none in practice.
     pub fn csr(&self) -> Result<Vec<u8>, CredentialsError> {
-        let request = CertificateParams::default().serialize_request(&self.0).map_err(CredentialsError::Make)?;
+        let request = CertificateParams::default()
+            .serialize_request(&self.0)
+            .map_err(CredentialsError::Make)?;
         Ok(request.der().to_vec())
     }
 

@@ -27,13 +27,13 @@ mod trust;
 
 pub use acceptor::{Acceptor, Connection, Limits};
 pub use context::{Context, ContextError};
-pub use credentials::{Credentials, CredentialsError, OwnKey, OwnCertificate};
+pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use dialer::{DialError, Dialer, Expect, explain};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
+pub use rustls::Error as TlsError;
+pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use serve::{DRAIN, serve, server};
 pub use token::{JoinToken, TokenError};
 pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
-pub use rustls::Error as TlsError;
-pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -49,7 +49,10 @@ impl Trust {
     /// If there are no roots, or one of them is no certificate.
     pub fn new(cluster: &str, roots: &[CertificateDer<'static>]) -> Result<Arc<Self>, TrustError> {
         let current = ArcSwap::from_pointee(Roots::new(roots)?);
-        Ok(Arc::new(Self { cluster: cluster.to_owned(), current }))
+        Ok(Arc::new(Self {
+            cluster: cluster.to_owned(),
+            current,
+        }))
     }
 
     /// From the next handshake on, trusts `roots` instead.
@@ -73,9 +76,13 @@ impl Trust {
 
     /// The identity of a certificate, if it is one of this cluster's.
     pub(crate) fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
-        let identity = PeerIdentity::from_certificate(certificate).map_err(|error| Error::General(error.to_string()))?;
+        let identity =
+            PeerIdentity::from_certificate(certificate).map_err(|error| Error::General(error.to_string()))?;
         if identity.cluster != self.cluster {
-            let refusal = format!("the certificate is for cluster {}, not {}", identity.cluster, self.cluster);
+            let refusal = format!(
+                "the certificate is for cluster {}, not {}",
+                identity.cluster, self.cluster
+            );
             return Err(Error::General(refusal));
         }
         Ok(identity)
@@ -84,7 +91,9 @@ impl Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +170,9 @@ impl ClientCertVerifier for ClientVerifier {
 
 impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientVerifier").field("trust", &self.trust).finish_non_exhaustive()
+        f.debug_struct("ClientVerifier")
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,7 +192,10 @@ pub(crate) fn only_tls13() -> Error {
 pub fn public_key_pin(certificate: &CertificateDer<'_>) -> Result<[u8; 32], TrustError> {
     let bad = || TrustError::Root(Error::InvalidCertificate(CertificateError::BadEncoding));
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
-    digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref().try_into().map_err(|_| bad())
+    digest::digest(&digest::SHA256, parsed.public_key().raw)
+        .as_ref()
+        .try_into()
+        .map_err(|_| bad())
 }
 
 /// The public key of a certificate, if it is Ed25519.

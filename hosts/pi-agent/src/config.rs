@@ -73,8 +73,24 @@ struct File {
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, policy: _, operators } = Config::default();
-        Self { state, listen, advertise, controller, labels, gpio: Gpio::default(), operators }
+        let Config {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            policy: _,
+            operators,
+        } = Config::default();
+        Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            gpio: Gpio::default(),
+            operators,
+        }
     }
 }
 
@@ -116,11 +132,29 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, operators } = startup::parse(path, &text)?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let File {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            gpio,
+            operators,
+        } = startup::parse(path, &text)?;
         let policy = gpio.policy(path, &text)?;
-        Ok(Self { state, listen, advertise, controller, labels, policy, operators })
+        Ok(Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            policy,
+            operators,
+        })
     }
 }
 
@@ -128,7 +162,10 @@ impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
         let Self { allow, aliases, safe } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
-        let lines = aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
+        let lines = aliases
+            .iter()
+            .map(|(alias, line)| (alias.clone(), LineId(*line.get_ref())))
+            .collect();
         let mut states = BTreeMap::new();
         for (name, state) in &safe {
             let line = line_called(name, &lines);

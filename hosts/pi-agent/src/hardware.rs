@@ -30,7 +30,17 @@ impl Hardware<CdevBoard, ProcfsMetrics> {
 
 /// What a Linux machine says of itself, as the control plane is told.
 pub fn inventory(identity: Identity) -> Inventory {
-    let Identity { model, serial, revision, machine_id, boot_id, kernel, os, architecture, ram_bytes } = identity;
+    let Identity {
+        model,
+        serial,
+        revision,
+        machine_id,
+        boot_id,
+        kernel,
+        os,
+        architecture,
+        ram_bytes,
+    } = identity;
     Inventory {
         model: model.unwrap_or_default(),
         serial: serial.unwrap_or_default(),

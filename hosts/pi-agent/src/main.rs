@@ -65,7 +65,11 @@ impl Common {
     /// The file at its usual place may be absent; one that was named may not.
     fn load(self) -> Result<Config, ConfigError> {
         let usual = self.config == Path::new("/etc/pi-agent/agent.toml");
-        let mut config = if usual && !self.config.exists() { Config::default() } else { Config::load(&self.config)? };
+        let mut config = if usual && !self.config.exists() {
+            Config::default()
+        } else {
+            Config::load(&self.config)?
+        };
         config.state = self.state.unwrap_or(config.state);
         Ok(config)
     }
@@ -81,7 +85,12 @@ fn main() -> Result<(), Failure> {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Join { token_file, controller, name, common } => {
+        Command::Join {
+            token_file,
+            controller,
+            name,
+            common,
+        } => {
             let config = common.load()?;
             let token: JoinToken = read_token(&token_file)?.parse()?;
             let identity = Identity::read(Path::new("/"));
@@ -90,7 +99,10 @@ async fn run(command: Command) -> Result<(), Failure> {
             if token_file != Path::new("-") {
                 std::fs::remove_file(&token_file)?;
             }
-            println!("joined {} as node {}; next: pi-agent serve", joined.cluster, joined.node);
+            println!(
+                "joined {} as node {}; next: pi-agent serve",
+                joined.cluster, joined.node
+            );
         }
         Command::Serve { listen, common } => {
             let config = common.load()?;

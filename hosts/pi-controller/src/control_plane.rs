@@ -81,5 +81,10 @@ impl ControlPlane for ControlPlaneService {
 }
 
 fn not_yet(what: &str) -> Status {
-    wire::status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
+    wire::status(
+        Code::Unimplemented,
+        "NOT_YET",
+        &format!("{what}; this version does not serve it yet"),
+        [],
+    )
 }

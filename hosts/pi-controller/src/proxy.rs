@@ -31,7 +31,10 @@ pub(crate) struct NodeAgentProxy {
 
 impl NodeAgentProxy {
     pub(crate) fn new(ledger: Arc<Ledger>, links: Links) -> Self {
-        Self { ledger, links: Arc::new(links) }
+        Self {
+            ledger,
+            links: Arc::new(links),
+        }
     }
 
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -44,7 +47,10 @@ impl NodeAgentProxy {
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers(parts.headers, caller)?;
-        channel.oneshot(onward).await.map_err(|error| unreachable(&node, &endpoint, &error))
+        channel
+            .oneshot(onward)
+            .await
+            .map_err(|error| unreachable(&node, &endpoint, &error))
     }
 }
 
@@ -56,7 +62,9 @@ fn named_node(headers: &HeaderMap) -> Result<Name, Status> {
 }
 
 fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>) -> Result<HeaderMap, Status> {
-    let Some(Caller::Identity(identity)) = caller else { return Err(Status::internal("the call was not authorized")) };
+    let Some(Caller::Identity(identity)) = caller else {
+        return Err(Status::internal("the call was not authorized"));
+    };
     let who = HeaderValue::try_from(identity.to_string()).map_err(|_| Status::internal("a name is no header"))?;
     headers.remove(NODE);
     headers.insert(ON_BEHALF_OF, who); // whatever the caller claimed
@@ -66,7 +74,12 @@ fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>) -> Result<Hea
 fn unreachable(node: &Name, endpoint: &str, error: &tonic::transport::Error) -> Status {
     let why = mtls::explain(error).unwrap_or_else(|| startup::one_line(error));
     let why = format!("node/{node} cannot be reached at {endpoint}: {why}");
-    wire::status(Code::Unavailable, "NODE_UNREACHABLE", &why, [("node", node.to_string())])
+    wire::status(
+        Code::Unavailable,
+        "NODE_UNREACHABLE",
+        &why,
+        [("node", node.to_string())],
+    )
 }
 
 impl NamedService for NodeAgentProxy {

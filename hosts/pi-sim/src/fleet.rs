@@ -32,18 +32,32 @@ pub enum UpError {
 }
 
 /// Starts `count` nodes named `sim-1` and so on, which join `controller` with `token` and serve on loopback. Each keeps
-/// its certificate in a folder of its own below `state`; a node that has joined before does not join again.
+/// its certificate in a folder of its own below `state`; a node that has joined before does not join again. The rest of
+/// its configuration is `config`.
 ///
 /// # Errors
 ///
 /// If one of them cannot join: then none is left running.
-pub async fn up(count: usize, controller: &str, token: &JoinToken, state: &Path) -> Result<Fleet, UpError> {
+pub async fn up(
+    count: usize,
+    controller: &str,
+    token: &JoinToken,
+    state: &Path,
+    config: &Config,
+) -> Result<Fleet, UpError> {
     let (stop, stopped) = watch::channel(false);
-    let mut fleet = Fleet { nodes: Vec::new(), tasks: JoinSet::new(), stop };
+    let mut fleet = Fleet {
+        nodes: Vec::new(),
+        tasks: JoinSet::new(),
+        stop,
+    };
     for number in 1..=count {
         let name = format!("sim-{number}");
         let (hardware, bench) = hardware(&name);
-        let config = Config { state: state.join(&name), ..Config::default() };
+        let config = Config {
+            state: state.join(&name),
+            ..config.clone()
+        };
         match join(token, controller, &name, hardware.inventory.clone(), &config.state).await {
             Ok(_) | Err(JoinError::Already(_)) => {}
             Err(error) => return Err(UpError::Join(name, error)),

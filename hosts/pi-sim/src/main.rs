@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use mtls::JoinToken;
+use pi_agent::Config;
 use pi_sim::up;
 use startup::Failure;
 
@@ -38,20 +39,33 @@ enum Command {
         /// Folder for the nodes' certificates
         #[arg(long, value_name = "DIR", default_value = "pi-sim.state")]
         state: PathBuf,
+        /// Agent configuration for all of them, such as the operators that they trust; state and listen are their own
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     startup::log();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(arguments.command))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(arguments.command))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Up { nodes, controller, token, state } = command;
+    let Command::Up {
+        nodes,
+        controller,
+        token,
+        state,
+        config,
+    } = command;
+    let config = config.map(|file| Config::load(&file)).transpose()?.unwrap_or_default();
     let token: JoinToken = String::from_utf8_lossy(&mtls::read_private(&token)?).parse()?;
     let shutdown = startup::stop_signal()?;
-    let mut fleet = up(nodes.into(), &controller, &token, &state).await?;
+    let mut fleet = up(nodes.into(), &controller, &token, &state, &config).await?;
     for (name, address, _) in &fleet.nodes {
         println!("{name} serves on {address}");
     }

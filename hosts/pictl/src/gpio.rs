@@ -71,7 +71,9 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
         Command::Get { node, line } => (node, one(line, Operation::Read(ReadLine {}))),
         Command::Set { node, line, level } => (node, write(line, level)),
         Command::Toggle { node, line } => (node, one(line, Operation::Toggle(ToggleLine {}))),
-        Command::Release { node, line: Some(line), .. } => (node, one(line, Operation::Release(ReleaseLine {}))),
+        Command::Release {
+            node, line: Some(line), ..
+        } => (node, one(line, Operation::Release(ReleaseLine {}))),
         Command::Release { node, line: None, .. } => {
             (node, one(String::new(), Operation::ReleaseAll(ReleaseAllLines {})))
         }
@@ -88,7 +90,11 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
 }
 
 fn one(line: String, operation: Operation) -> GpioRequest {
-    GpioRequest { line, operation: Some(operation), ..GpioRequest::default() }
+    GpioRequest {
+        line,
+        operation: Some(operation),
+        ..GpioRequest::default()
+    }
 }
 
 fn write(line: String, level: Level) -> GpioRequest {
@@ -96,14 +102,25 @@ fn write(line: String, level: Level) -> GpioRequest {
         Level::High => GpioState::High,
         Level::Low => GpioState::Low,
     };
-    GpioRequest { line, state: state.into(), ..GpioRequest::default() }
+    GpioRequest {
+        line,
+        state: state.into(),
+        ..GpioRequest::default()
+    }
 }
 
 /// Such as `sim-1 GPIO18 is high`.
 fn sentence(node: &str, answer: &GpioResponse) -> String {
     let Some(pin) = answer.pin else {
         let lines: Vec<String> = answer.lines.iter().map(|line| format!("GPIO{}", line.pin)).collect();
-        return format!("{node} released {}", if lines.is_empty() { "nothing: no line was held".to_owned() } else { lines.join(", ") });
+        return format!(
+            "{node} released {}",
+            if lines.is_empty() {
+                "nothing: no line was held".to_owned()
+            } else {
+                lines.join(", ")
+            }
+        );
     };
     let raw = match (answer.raw_state(), answer.state()) {
         (GpioState::High, GpioState::Low) => " (the wire is high: active low)",
@@ -126,7 +143,9 @@ fn list_table(lines: &[LineStatus]) -> String {
         };
         vec![
             format!("GPIO{}", line.pin),
-            line.header_pin.map(|pin| format!("J8:{pin}")).unwrap_or_else(|| "-".to_owned()),
+            line.header_pin
+                .map(|pin| format!("J8:{pin}"))
+                .unwrap_or_else(|| "-".to_owned()),
             or_dash(line.aliases.join(", ")),
             direction.to_owned(),
             or_dash(line.consumer.clone()),
@@ -134,5 +153,8 @@ fn list_table(lines: &[LineStatus]) -> String {
             duration(line.held_for.as_ref()),
         ]
     };
-    table(&["LINE", "PIN", "ALIAS", "DIRECTION", "CONSUMER", "HOLDER", "FOR"], lines.iter().map(row))
+    table(
+        &["LINE", "PIN", "ALIAS", "DIRECTION", "CONSUMER", "HOLDER", "FOR"],
+        lines.iter().map(row),
+    )
 }

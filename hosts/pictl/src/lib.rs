@@ -113,7 +113,13 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
 }
 
 async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let Arguments { context, direct, output, timeout, command } = arguments;
+    let Arguments {
+        context,
+        direct,
+        output,
+        timeout,
+        command,
+    } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
         let mut script = Vec::new();

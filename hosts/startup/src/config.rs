@@ -36,8 +36,10 @@ pub enum ConfigError {
 ///
 /// If the file cannot be read, is no TOML, or does not fit `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     parse(path, &text)
 }
 
@@ -84,16 +86,24 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_file_line_and_what_was_expected() {
         let unknown = told("# a comment\n\nlistn = '127.0.0.1:1'\n");
-        assert!(unknown.ends_with("agent.toml, line 3: unknown field `listn`, expected `listen`"), "{unknown}");
+        assert!(
+            unknown.ends_with("agent.toml, line 3: unknown field `listn`, expected `listen`"),
+            "{unknown}"
+        );
         let not_toml = told("listen = '127.0.0.1:1'\n=\n");
         assert!(not_toml.contains("agent.toml, line 2: "), "{not_toml}");
         let not_an_address = told("listen = 'here'\n");
-        assert!(not_an_address.contains("line 1: invalid socket address"), "{not_an_address}");
+        assert!(
+            not_an_address.contains("line 1: invalid socket address"),
+            "{not_an_address}"
+        );
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let told = load::<Example>(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
+        let told = load::<Example>(Path::new("/nowhere/agent.toml"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(told, "cannot read the configuration /nowhere/agent.toml");
     }
 }

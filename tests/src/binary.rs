@@ -1,0 +1,44 @@
+//! The hosts as processes, for what cannot be done to a part of one's own process: kill it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tokio::process::Child;
+
+/// The path of a host's binary, built with what this test was built from.
+///
+/// # Panics
+///
+/// If it does not build.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let hosts = ["pi-agent", "pi-controller", "pictl", "pi-sim"].map(|host| format!("--package={host}"));
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--bins"])
+            .args(hosts)
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "the hosts do not build");
+        // target/debug/deps/<this test>
+        let own = std::env::current_exe().expect("a path");
+        own.ancestors().nth(2).expect("a target folder").to_owned()
+    });
+    folder.join(name)
+}
+
+/// A process that is killed when its value goes.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Starts it; its log goes to this process's standard error.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = tokio::process::Command::new(binary(name));
+        Self(command.args(arguments).kill_on_drop(true).spawn().expect(name))
+    }
+}
