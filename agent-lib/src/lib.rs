@@ -10,7 +10,6 @@
 //! The crate builds without std, and needs no atomic compare-and-swap: it runs on a Cortex-M0.
 
 #![no_std]
-#![warn(missing_docs)]
 
 extern crate alloc;
 

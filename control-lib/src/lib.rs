@@ -11,7 +11,6 @@
 //! so that nothing is acknowledged before it is durable. A refusal may carry changes as well: its audit row.
 //!
 //! The operating system is asked for one thing only, random numbers: keys, serial numbers and signatures need them.
-#![warn(missing_docs)]
 
 mod audit;
 mod authorize;

@@ -15,7 +15,6 @@
 //! std; everything else builds without std and without alloc.
 
 #![no_std]
-#![warn(missing_docs)]
 
 #[cfg(feature = "linux")]
 extern crate std;

@@ -2,7 +2,7 @@
 //! the `wire.rs` of each host.
 
 // Generated code is not ours to tidy.
-#![allow(clippy::all, unreachable_pub)]
+#![allow(clippy::all, missing_docs, unreachable_pub)]
 
 /// What a node does.
 pub mod agent {

@@ -66,7 +66,13 @@ impl Cluster {
             .await
             .expect("the controller's task")
             .expect("a clean end");
-        let listener = TcpListener::bind(self.address).await.expect("the same port");
+        let listener = loop {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                // the old listener goes a moment after its server
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
         let (stop, serving) = serve(&self.controller_state(), listener);
         (self.stop, self.serving) = (Some(stop), serving);
     }

@@ -1,6 +1,7 @@
 //! From an address to a channel to a known peer.
 
 use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore};
 use rustls::{SignatureScheme, version};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
@@ -122,14 +125,9 @@ impl Dialer {
         let connector = service_fn(move |_: Uri| {
             let (target, tls, name) = (target.clone(), tls.clone(), name.clone());
             async move {
-                let handshake = async {
-                    let tcp = TcpStream::connect(&target).await?;
-                    tcp.set_nodelay(true)?;
-                    tls.connect(name, tcp).await
-                };
-                let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 s");
-                let tls = timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| late())??;
-                Ok::<_, std::io::Error>(TokioIo::new(tls))
+                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
+                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name)).await.map_err(|_| late())?;
+                connection.map(TokioIo::new)
             }
         });
         let endpoint = Endpoint::from(uri)
@@ -153,6 +151,20 @@ impl Dialer {
         config.resumption = Resumption::disabled();
         Ok(config)
     }
+}
+
+async fn connect(
+    target: &str,
+    tls: &TlsConnector,
+    name: ServerName<'static>,
+) -> io::Result<BufReader<TlsStream<TcpStream>>> {
+    let tcp = TcpStream::connect(target).await?;
+    tcp.set_nodelay(true)?;
+    let mut connection = BufReader::new(tls.connect(name, tcp).await?);
+    // In TLS 1.3 our handshake ends before the server has judged our certificate. An HTTP/2 server speaks first, so wait
+    // for its word: a refusal then says why, instead of a connection that just closes.
+    connection.fill_buf().await?;
+    Ok(connection)
 }
 
 /// Checks the chain as webpki does, then the identity instead of a host name.
@@ -241,26 +253,29 @@ impl std::fmt::Debug for ServerVerifier {
     }
 }
 
-/// Why a call found no peer, in one line for people: what the handshake said if it failed, else the innermost cause.
+/// Why a call found no peer or lost it, in one line for people: what the handshake said if it failed, else the innermost
+/// cause.
 ///
-/// `None` if the error is not one of the connection.
+/// `None` for a status that the other end sent: then its own message is the reason.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut innermost = None;
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(said) = cause.downcast_ref::<Error>() {
+    if error.is::<tonic::Status>() && error.source().is_none() {
+        return None;
+    }
+    let mut innermost = error;
+    loop {
+        if let Some(said) = innermost.downcast_ref::<Error>() {
             return Some(explain_tls(said));
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            innermost = Some(io.to_string());
-            // an io::Error passes over its own payload when asked for its source
-            if let Some(said) = io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-                return Some(explain_tls(said));
-            }
+        // an io::Error passes over its own payload when asked for its source
+        let payload = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(said) = payload.and_then(|inner| inner.downcast_ref::<Error>()) {
+            return Some(explain_tls(said));
         }
-        next = cause.source();
+        match innermost.source() {
+            Some(cause) => innermost = cause,
+            None => return Some(innermost.to_string()),
+        }
     }
-    innermost
 }
 
 fn explain_tls(error: &Error) -> String {
@@ -268,14 +283,15 @@ fn explain_tls(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::CertificateExpired) => {
             "the other end refused our certificate: it has expired".to_owned()
         }
-        Error::AlertReceived(AlertDescription::UnknownCA) => {
+        // decrypt_error: a CA of the same name, but with another key
+        Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::DecryptError) => {
             "the other end refused our certificate: another CA issued it".to_owned()
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the other end demands a client certificate".to_owned()
         }
         Error::AlertReceived(alert) => format!("the other end refused the handshake ({alert:?})"),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the other end's certificate is from another CA: it is not of this cluster".to_owned()
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {

@@ -12,7 +12,6 @@
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
 
-#![warn(missing_docs)]
 
 mod acceptor;
 mod context;

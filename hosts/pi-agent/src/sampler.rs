@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use agent_lib::{Meter, Metrics};
-use hal_core::MetricsSource;
+use agent_lib::{ConditionKind, Meter, Metrics, State};
+use hal_core::{Board, MetricsSource, Sample};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::clock::Clock;
+use crate::service::Node;
 
 /// Until the second sample: processor use is known soon after the start.
 const FIRST_WINDOW: Duration = Duration::from_millis(250);
@@ -32,15 +32,22 @@ impl Readings {
 }
 
 /// Samples `source` once a second, for ever. A sample is a few reads of `/proc`, less than a millisecond.
-pub(crate) async fn sample(source: impl MetricsSource, readings: &Readings, clock: Clock) {
+pub(crate) async fn sample<B: Board>(source: impl MetricsSource, node: &Node<B>) {
     let mut meter = Meter::new(source);
-    meter.sample(clock.now());
-    readings.put(meter.latest());
+    let mut take = || {
+        meter.sample(node.clock.now());
+        let metrics = meter.latest();
+        match metrics.sample == Sample::default() {
+            true => node.note(ConditionKind::Metrics, State::False, "NothingReadable", String::new()),
+            false => node.note(ConditionKind::Metrics, State::True, "Sampled", String::new()),
+        }
+        node.readings.put(metrics);
+    };
+    take();
     let mut ticks = interval_at(Instant::now() + FIRST_WINDOW, PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        meter.sample(clock.now());
-        readings.put(meter.latest());
+        take();
     }
 }

@@ -105,7 +105,7 @@ where
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
 
     let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
-    let sampling = sampler::sample(metrics, &node.readings, node.clock);
+    let sampling = sampler::sample(metrics, &node);
     let reporting = async {
         match uplink {
             Some(uplink) => uplink.run().await,

@@ -3,7 +3,6 @@
 //! One file a noun. [`run`] is the whole program; `main.rs` gives it the arguments and standard output, tests and the
 //! tour give it their own.
 
-#![warn(missing_docs)]
 
 mod call;
 mod exit;

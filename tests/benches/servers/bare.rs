@@ -1,0 +1,67 @@
+//! The floor: the same acceptor, the same server set-up, the same generated service and messages, one thread. What is
+//! missing is the agent: nobody is asked who they are, nothing is written.
+//!
+//! Its first argument is a folder with credentials; the listener is its standard input.
+
+mod listener;
+
+use std::error::Error;
+use std::path::Path;
+
+use mtls::{Acceptor, Credentials, Limits, OwnCertificate, PeerIdentity, Trust};
+use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
+use proto::agent::v1::{
+    CommandRequest, CommandResponse, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter, SystemMetrics,
+};
+use tonic::codegen::tokio_stream::Empty;
+use tonic::{Request, Response, Status, async_trait};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args_os().nth(1).unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(Path::new(&folder)))
+}
+
+async fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let credentials = Credentials::load(folder)?;
+    let leaf = credentials.chain.first().ok_or("the folder holds no certificate")?;
+    let trust = Trust::new(&PeerIdentity::from_certificate(leaf)?.cluster, &credentials.roots)?;
+    let acceptor = Acceptor::new(OwnCertificate::new(&credentials)?, trust, None, Limits::default())?;
+    let routes = mtls::server().add_service(NodeAgentServer::new(Echo));
+    mtls::serve(routes, acceptor, listener::inherited()?, std::future::pending()).await?;
+    Ok(())
+}
+
+/// Answers what it was told to do as if it had been done.
+struct Echo;
+
+#[async_trait]
+impl NodeAgent for Echo {
+    async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
+        let GpioRequest { pin, state, .. } = request.into_inner();
+        Ok(Response::new(GpioResponse {
+            success: true,
+            pin,
+            state,
+            ..GpioResponse::default()
+        }))
+    }
+
+    async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn execute_command(&self, _: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type StreamLogsStream = Empty<Result<LogEntry, Status>>;
+
+    async fn stream_logs(&self, _: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthStatus>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+}
