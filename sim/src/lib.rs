@@ -25,7 +25,6 @@
 //! kernel's edge queues ([`Profile`]), outputs that stay driven when their program dies, and faults on demand. What it
 //! does not model: the time a write takes, analogue levels, debouncing.
 
-
 mod bench;
 mod board;
 mod clock;

@@ -126,7 +126,9 @@ impl Dialer {
             let (target, tls, name) = (target.clone(), tls.clone(), name.clone());
             async move {
                 let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name)).await.map_err(|_| late())?;
+                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name))
+                    .await
+                    .map_err(|_| late())?;
                 connection.map(TokioIo::new)
             }
         });

@@ -12,7 +12,6 @@
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
 
-
 mod acceptor;
 mod context;
 mod credentials;

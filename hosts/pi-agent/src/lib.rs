@@ -3,7 +3,6 @@
 //! [`join`] makes a node of a machine; [`serve`] is the whole agent, on whatever board it is given. `main.rs` gives it
 //! the Pi's own, `pi-sim` a simulated one.
 
-
 mod access;
 mod clock;
 mod config;

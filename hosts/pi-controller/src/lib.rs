@@ -3,7 +3,6 @@
 //!
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
-
 mod authorized;
 mod config;
 mod control_plane;

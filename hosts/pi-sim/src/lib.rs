@@ -1,6 +1,5 @@
 //! Adds nothing to the agent: a simulated node is [`pi_agent::serve`] on a simulated board.
 
-
 mod fleet;
 mod node;
 

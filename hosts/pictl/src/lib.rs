@@ -3,7 +3,6 @@
 //! One file a noun. [`run`] is the whole program; `main.rs` gives it the arguments and standard output, tests and the
 //! tour give it their own.
 
-
 mod call;
 mod exit;
 mod gpio;
@@ -27,10 +26,16 @@ use crate::exit::Failure;
 
 /// Drives and watches a fleet of Raspberry Pis.
 #[derive(Parser)]
-#[command(name = "pictl", version, after_help = EXAMPLES)]
+#[command(name = "pictl", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Arguments {
     /// File with your certificate and where the control plane is; default: ~/.config/pictl/context.toml
-    #[arg(long, global = true, env = "PICTL_CONTEXT", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "PICTL_CONTEXT",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     context: Option<PathBuf>,
     /// Call the node itself at this address, without a controller in between; the node must list you as an operator
     #[arg(long, global = true, value_name = "HOST:PORT")]

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
@@ -36,12 +36,10 @@ pub(crate) fn json<M: Message + Name>(message: &M) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A table without lines, as wide as the terminal at most.
+/// A table without lines, each column as wide as its text.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
     if !header.is_empty() {
         table.set_header(header);
     }

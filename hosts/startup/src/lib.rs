@@ -1,6 +1,5 @@
 //! Knows no host and no message: only what every `main` does first and last.
 
-
 mod config;
 mod failure;
 

@@ -47,7 +47,7 @@ impl Server {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the server runs");
         let on_cpu = tasks.filter_map(|task| {
             let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse().ok()
+            text.split(' ').next()?.parse::<u64>().ok()
         });
         Duration::from_nanos(on_cpu.sum())
     }
