@@ -1,0 +1,105 @@
+//! The acceptor's limits, and what can be replaced while it serves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use control_lib::Issuer;
+use mtls::{Acceptor, CertificateDer, Connection, Credentials, Dialer, Expect, Limits, OwnCertificate, Trust};
+use proto::fleet::v1::ListNodesRequest;
+use proto::fleet::v1::fleet_client::FleetClient;
+use tests::{Cluster, eventually};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+/// A server with an identity, on a free port.
+struct Server {
+    address: SocketAddr,
+    own: Arc<OwnCertificate>,
+    trust: Arc<Trust>,
+    incoming: ReceiverStream<std::io::Result<Connection>>,
+}
+
+async fn serve(credentials: &Credentials, limits: Limits) -> Server {
+    let own = OwnCertificate::new(credentials).unwrap();
+    let trust = Trust::new("lab", &credentials.roots).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, limits).unwrap();
+    Server { address, own, trust, incoming: acceptor.incoming(listener) }
+}
+
+/// Calls once; there is no service behind, so a call that gets through is unimplemented or cut off, and one that does
+/// not is told why.
+async fn call(dialer: &Dialer, address: SocketAddr) -> tonic::Status {
+    let channel = dialer.channel(&address.to_string(), Expect::Controller).unwrap();
+    FleetClient::new(channel).list_nodes(ListNodesRequest::default()).await.unwrap_err()
+}
+
+/// Serves nothing on every connection, as HTTP/2.
+fn answer_all(incoming: ReceiverStream<std::io::Result<Connection>>) {
+    let routes = mtls::server().add_routes(tonic::service::Routes::default());
+    tokio::spawn(routes.serve_with_incoming(incoming));
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_ended_when_the_handshake_takes_too_long() {
+    let cluster = Cluster::start().await;
+    let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = serve(&cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now()), limits).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0, "the server closes");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_for_one_to_end() {
+    let cluster = Cluster::start().await;
+    let own = cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now());
+    let mut server = serve(&own, Limits { connections: 1, ..Limits::default() }).await;
+    let dialer = cluster.dialer(&own);
+    let calls: Vec<_> = (0..2).map(|_| (dialer.clone(), server.address)).collect();
+    for (dialer, address) in calls {
+        tokio::spawn(async move { call(&dialer, address).await });
+    }
+    let first = server.incoming.next().await.unwrap().unwrap();
+    let second = tokio::time::timeout(Duration::from_millis(200), server.incoming.next()).await;
+    assert!(second.is_err(), "the second came in beside the first");
+    drop(first);
+    server.incoming.next().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn certificate_and_trust_are_replaced_while_serving() {
+    let cluster = Cluster::start().await;
+    let (issuer, now) = (cluster.issuer(), SystemTime::now());
+    let of = |issuer: &Issuer, who: &str| {
+        let mut credentials = cluster.credentials(issuer, who, now);
+        credentials.roots = vec![CertificateDer::from(issuer.certificate_der().to_vec())];
+        credentials
+    };
+    let Server { address, own, trust, incoming } = serve(&of(&issuer, "controller/c1"), Limits::default()).await;
+    answer_all(incoming);
+    let client = cluster.dialer(&of(&issuer, "operator/anna"));
+    assert_eq!(call(&client, address).await.code(), Code::Unimplemented, "anna gets in");
+
+    // a node's certificate is not what a caller of a controller expects
+    own.replace(&of(&issuer, "node/pi-1")).unwrap();
+    let said = mtls::explain(&call(&client, address).await).unwrap();
+    assert!(said.contains("the other end is node/pi-1"), "{said}");
+
+    // another CA takes over: the old one's operators are out, the new one's are in
+    let next = Issuer::create(issuer.cluster(), now).unwrap();
+    own.replace(&of(&next, "controller/c1")).unwrap();
+    trust.replace(&of(&next, "controller/c1").roots).unwrap();
+    let old = Dialer::new(
+        OwnCertificate::new(&of(&issuer, "operator/anna")).unwrap(),
+        Trust::new("lab", &of(&next, "operator/anna").roots).unwrap(),
+    );
+    let said = mtls::explain(&call(&old, address).await).unwrap();
+    assert!(said.contains("refused our certificate"), "{said}");
+    let new = cluster.dialer(&of(&next, "operator/anna"));
+    eventually(async || call(&new, address).await.code() == Code::Unimplemented).await;
+}
