@@ -28,11 +28,7 @@ pub(crate) struct Held<L> {
 impl<B: Board> Agent<B> {
     /// An agent that holds nothing yet. No line is touched.
     pub fn new(board: B, policy: Policy) -> Self {
-        Self {
-            board,
-            policy,
-            held: BTreeMap::new(),
-        }
+        Self { board, policy, held: BTreeMap::new() }
     }
 
     /// The board.
@@ -58,10 +54,7 @@ impl<B: Board> Agent<B> {
     /// `UnknownLine`, `NotAllowed`, `Held` by somebody else, `Hardware`.
     pub fn claim(&mut self, now: Instant, holder: &Holder, line: LineId, config: LineConfig) -> Result<(), Refusal> {
         match self.held_by(now, holder, line)? {
-            Some(held) => held
-                .line
-                .reconfigure(config)
-                .map_err(|fault| Refusal::hardware(line, fault)),
+            Some(held) => held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault)),
             None => self.request(now, holder, line, config),
         }
     }
@@ -79,9 +72,7 @@ impl<B: Board> Agent<B> {
         config: LineConfig,
     ) -> Result<(), Refusal> {
         let held = self.held_by(now, holder, line)?.ok_or(Refusal::NotHeld { line })?;
-        held.line
-            .reconfigure(config)
-            .map_err(|fault| Refusal::hardware(line, fault))
+        held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault))
     }
 
     /// Reads a line, whoever holds it. A free line is claimed as it is for the moment of reading: its direction is not
@@ -95,10 +86,7 @@ impl<B: Board> Agent<B> {
         self.permitted(line)?;
         let reading = match self.held.get_mut(&line) {
             Some(held) => reading(&mut held.line),
-            None => self
-                .board
-                .claim(line, LineConfig::as_is(), "reading")
-                .and_then(|mut free| reading(&mut free)),
+            None => self.board.claim(line, LineConfig::as_is(), "reading").and_then(|mut free| reading(&mut free)),
         };
         reading.map_err(|fault| Refusal::hardware(line, fault))
     }
@@ -119,11 +107,7 @@ impl<B: Board> Agent<B> {
         match self.held.get_mut(&line) {
             Some(held) if held.holder != *holder => {
                 let held_for = now.saturating_since(held.since);
-                Err(Refusal::Held {
-                    line,
-                    holder: held.holder.clone(),
-                    held_for,
-                })
+                Err(Refusal::Held { line, holder: held.holder.clone(), held_for })
             }
             held => Ok(held),
         }
@@ -139,14 +123,7 @@ impl<B: Board> Agent<B> {
     ) -> Result<(), Refusal> {
         let claimed = self.board.claim(line, config, holder.as_str());
         let claimed = claimed.map_err(|fault| Refusal::hardware(line, fault))?;
-        self.held.insert(
-            line,
-            Held {
-                line: claimed,
-                holder: holder.clone(),
-                since: now,
-            },
-        );
+        self.held.insert(line, Held { line: claimed, holder: holder.clone(), since: now });
         Ok(())
     }
 
@@ -154,11 +131,7 @@ impl<B: Board> Agent<B> {
         if !self.exists(line) {
             return Err(self.unknown(LineName::Number(line.0.into())));
         }
-        if self.policy.allows(line) {
-            Ok(())
-        } else {
-            Err(Refusal::NotAllowed { line })
-        }
+        if self.policy.allows(line) { Ok(()) } else { Err(Refusal::NotAllowed { line }) }
     }
 
     pub(crate) fn exists(&self, line: LineId) -> bool {
@@ -168,9 +141,5 @@ impl<B: Board> Agent<B> {
 
 fn reading<L: Line>(line: &mut L) -> Result<Reading, L::Error> {
     let level = line.is_high()?;
-    Ok(Reading {
-        line: line.id(),
-        level,
-        raw: line.config().invert_if_active_low(level),
-    })
+    Ok(Reading { line: line.id(), level, raw: line.config().invert_if_active_low(level) })
 }

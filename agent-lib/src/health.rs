@@ -68,11 +68,7 @@ impl Health {
     /// The health of a host that serves and knows nothing of its conditions yet.
     pub fn new() -> Self {
         let needed = BTreeSet::from([ConditionKind::GpioBackend, ConditionKind::Metrics]);
-        Self {
-            conditions: BTreeMap::new(),
-            needed,
-            serving: true,
-        }
+        Self { conditions: BTreeMap::new(), needed, serving: true }
     }
 
     /// From now on this condition is needed: an agent that has enrolled needs its control plane.
@@ -96,15 +92,7 @@ impl Health {
     ) {
         let before = self.conditions.get(&kind).filter(|condition| condition.state == state);
         let since = before.map_or(now, |condition| condition.since);
-        self.conditions.insert(
-            kind,
-            Condition {
-                state,
-                reason,
-                message: message.into(),
-                since,
-            },
-        );
+        self.conditions.insert(kind, Condition { state, reason, message: message.into(), since });
     }
 
     /// The conditions that have been set, in a fixed order.
@@ -119,10 +107,7 @@ impl Health {
 
     /// All of them in one word.
     pub fn status(&self) -> Status {
-        let failing = |kind| {
-            self.condition(kind)
-                .is_some_and(|condition| condition.state == State::False)
-        };
+        let failing = |kind| self.condition(kind).is_some_and(|condition| condition.state == State::False);
         match self.serving {
             false => Status::NotServing,
             true if self.needed.iter().any(|kind| failing(*kind)) => Status::Degraded,
@@ -154,13 +139,7 @@ mod tests {
     #[test]
     fn a_needed_condition_that_fails_degrades() {
         let mut health = Health::new();
-        health.set(
-            SECOND,
-            ConditionKind::GpioBackend,
-            State::False,
-            "ChipGone",
-            "the chip has disappeared",
-        );
+        health.set(SECOND, ConditionKind::GpioBackend, State::False, "ChipGone", "the chip has disappeared");
         assert_eq!(health.status(), Status::Degraded);
         health.set(SECOND, ConditionKind::GpioBackend, State::True, "ChipFound", "");
         assert_eq!(health.status(), Status::Ok);
@@ -187,18 +166,8 @@ mod tests {
         let mut health = Health::new();
         health.set(Instant::ZERO, ConditionKind::Metrics, State::True, "Read", "");
         health.set(SECOND, ConditionKind::Metrics, State::True, "Read", "all sections");
-        assert_eq!(
-            health
-                .condition(ConditionKind::Metrics)
-                .map(|condition| condition.since),
-            Some(Instant::ZERO)
-        );
+        assert_eq!(health.condition(ConditionKind::Metrics).map(|condition| condition.since), Some(Instant::ZERO));
         health.set(SECOND, ConditionKind::Metrics, State::False, "Unreadable", "");
-        assert_eq!(
-            health
-                .condition(ConditionKind::Metrics)
-                .map(|condition| condition.since),
-            Some(SECOND)
-        );
+        assert_eq!(health.condition(ConditionKind::Metrics).map(|condition| condition.since), Some(SECOND));
     }
 }

@@ -42,11 +42,7 @@ pub struct Metrics {
 impl<S: MetricsSource> Meter<S> {
     /// A meter that has read nothing yet.
     pub fn new(source: S) -> Self {
-        Self {
-            source,
-            before: None,
-            last: None,
-        }
+        Self { source, before: None, last: None }
     }
 
     /// Takes a reading. How often is the host's choice; it is the length of the window.
@@ -63,22 +59,13 @@ impl<S: MetricsSource> Meter<S> {
             return Metrics::default();
         };
         let window = self.before.as_ref().map(|before| at.saturating_since(before.at));
-        let cpu_usage_percent = self
-            .before
-            .as_ref()
-            .and_then(|before| busy(before.sample.cpu?, sample.cpu?));
+        let cpu_usage_percent = self.before.as_ref().and_then(|before| busy(before.sample.cpu?, sample.cpu?));
         Metrics {
             cpu_usage_percent,
             cpu_window: window.filter(|_| cpu_usage_percent.is_some()),
-            memory_usage_percent: sample
-                .memory
-                .and_then(|memory| used(memory.total_bytes, memory.available_bytes)),
-            disk_usage_percent: sample
-                .disk
-                .and_then(|disk| used(disk.total_bytes, disk.available_bytes)),
-            temperature_celsius: sample
-                .temperature_millicelsius
-                .map(|temperature| f64::from(temperature) / 1000.0),
+            memory_usage_percent: sample.memory.and_then(|memory| used(memory.total_bytes, memory.available_bytes)),
+            disk_usage_percent: sample.disk.and_then(|disk| used(disk.total_bytes, disk.available_bytes)),
+            temperature_celsius: sample.temperature_millicelsius.map(|temperature| f64::from(temperature) / 1000.0),
             at: Some(*at),
             sample: sample.clone(),
         }
@@ -110,14 +97,8 @@ mod tests {
 
     impl<const N: usize> MetricsSource for Prepared<N> {
         fn sample(&mut self, out: &mut Sample) {
-            let cpu = |(busy_ticks, total_ticks)| CpuTime {
-                busy_ticks,
-                total_ticks,
-            };
-            *out = Sample {
-                cpu: self.0[self.1].map(cpu),
-                ..Sample::default()
-            };
+            let cpu = |(busy_ticks, total_ticks)| CpuTime { busy_ticks, total_ticks };
+            *out = Sample { cpu: self.0[self.1].map(cpu), ..Sample::default() };
             self.1 += 1;
         }
     }
@@ -136,10 +117,7 @@ mod tests {
 
     #[test]
     fn the_window_is_between_the_last_two() {
-        assert_eq!(
-            cpu_after([Some((0, 0)), Some((900, 1000)), Some((1052, 2000))]),
-            Some(15.2)
-        );
+        assert_eq!(cpu_after([Some((0, 0)), Some((900, 1000)), Some((1052, 2000))]), Some(15.2));
     }
 
     #[test]
@@ -153,10 +131,7 @@ mod tests {
 
     #[test]
     fn shares_are_of_the_whole() {
-        let memory = Memory {
-            total_bytes: 1000,
-            available_bytes: 250,
-        };
+        let memory = Memory { total_bytes: 1000, available_bytes: 250 };
         assert_eq!(used(memory.total_bytes, memory.available_bytes), Some(75.0));
         assert_eq!(percent(7, 100), Some(7.0));
         assert_eq!(used(0, 0), None);

@@ -46,33 +46,23 @@ impl<B: Board> Agent<B> {
     pub fn resolve(&self, name: LineName<'_>) -> Result<LineId, Refusal> {
         let found = match name {
             LineName::Number(_) => name.well_known(),
-            LineName::Text(text) => self
-                .policy
-                .line_of(text)
-                .or_else(|| name.well_known())
-                .or_else(|| self.named_by_kernel(text)),
+            LineName::Text(text) => {
+                self.policy.line_of(text).or_else(|| name.well_known()).or_else(|| self.named_by_kernel(text))
+            }
         };
-        found
-            .filter(|line| self.exists(*line))
-            .ok_or_else(|| self.unknown(name))
+        found.filter(|line| self.exists(*line)).ok_or_else(|| self.unknown(name))
     }
 
     fn named_by_kernel(&self, text: &str) -> Option<LineId> {
         let lines = (0..self.board.chip().lines).map(LineId);
-        let mut found = lines.filter(|line| {
-            self.kernel_name(*line)
-                .is_some_and(|name| name.eq_ignore_ascii_case(text))
-        });
+        let mut found =
+            lines.filter(|line| self.kernel_name(*line).is_some_and(|name| name.eq_ignore_ascii_case(text)));
         let only = found.next()?;
         found.next().is_none().then_some(only)
     }
 
     fn kernel_name(&self, line: LineId) -> Option<Label> {
-        self.board
-            .info(line)
-            .ok()
-            .map(|info| info.name)
-            .filter(|name| !name.is_empty())
+        self.board.info(line).ok().map(|info| info.name).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn unknown(&self, name: LineName<'_>) -> Refusal {
@@ -81,9 +71,7 @@ impl<B: Board> Agent<B> {
         let numbers: Vec<_> = lines().map(|line| line.to_string()).collect();
         let labels: Vec<_> = lines().filter_map(|line| self.kernel_name(line)).collect();
         let aliases = self.policy.aliases().map(|(alias, _)| alias);
-        let known = aliases
-            .chain(numbers.iter().map(|number| &**number))
-            .chain(labels.iter().map(|label| &**label));
+        let known = aliases.chain(numbers.iter().map(|number| &**number)).chain(labels.iter().map(|label| &**label));
         let near = near(&asked, known);
         Refusal::UnknownLine { asked, near }
     }
@@ -92,11 +80,7 @@ impl<B: Board> Agent<B> {
 /// Whether a text is meant as the name of a line, of one that exists or not.
 pub(crate) fn reads_like_a_line(text: &str) -> bool {
     let digits = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
-    digits(text)
-        || [strip(text, "GPIO"), strip(text, "J8:")]
-            .into_iter()
-            .flatten()
-            .any(digits)
+    digits(text) || [strip(text, "GPIO"), strip(text, "J8:")].into_iter().flatten().any(digits)
 }
 
 /// The line that a text names by number, or by the header pin that carries it.
@@ -152,9 +136,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_not() {
-        for text in [
-            "", "GPIO", "GPIO-1", "+17", "heater", "J8:", "J8:1", "J8:300", "70000", "GPÍO17", "é",
-        ] {
+        for text in ["", "GPIO", "GPIO-1", "+17", "heater", "J8:", "J8:1", "J8:300", "70000", "GPÍO17", "é"] {
             assert_eq!(well_known(text), None, "{text}");
         }
     }

@@ -71,11 +71,7 @@ pub enum PolicyError {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            allow: header::lines().collect(),
-            aliases: BTreeMap::new(),
-            safe: BTreeMap::new(),
-        }
+        Self { allow: header::lines().collect(), aliases: BTreeMap::new(), safe: BTreeMap::new() }
     }
 }
 
@@ -91,9 +87,7 @@ impl Policy {
         aliases: BTreeMap<String, LineId>,
         safe: BTreeMap<LineId, SafeState>,
     ) -> Result<Self, PolicyError> {
-        aliases
-            .iter()
-            .try_for_each(|(alias, line)| check_alias(&allow, alias, *line))?;
+        aliases.iter().try_for_each(|(alias, line)| check_alias(&allow, alias, *line))?;
         match safe.keys().find(|line| !allow.contains(line)) {
             Some(&line) => Err(PolicyError::SafeNotAllowed { line }),
             None => Ok(Self { allow, aliases, safe }),
@@ -131,16 +125,10 @@ fn check_alias(allow: &BTreeSet<LineId>, alias: &str, line: LineId) -> Result<()
         return Err(PolicyError::EmptyAlias { line });
     }
     if name::reads_like_a_line(alias) && name::well_known(alias) != Some(line) {
-        return Err(PolicyError::MisleadingAlias {
-            alias: alias.into(),
-            line,
-        });
+        return Err(PolicyError::MisleadingAlias { alias: alias.into(), line });
     }
     if !allow.contains(&line) {
-        return Err(PolicyError::AliasNotAllowed {
-            alias: alias.into(),
-            line,
-        });
+        return Err(PolicyError::AliasNotAllowed { alias: alias.into(), line });
     }
     Ok(())
 }
@@ -170,20 +158,14 @@ mod tests {
     #[test]
     fn an_alias_may_not_mislead() {
         for alias in ["18", "GPIO18", "J8:12", "GPIO99", "J8:1"] {
-            assert!(
-                matches!(with_alias(alias, 17), Err(PolicyError::MisleadingAlias { .. })),
-                "{alias}"
-            );
+            assert!(matches!(with_alias(alias, 17), Err(PolicyError::MisleadingAlias { .. })), "{alias}");
         }
         assert_eq!(with_alias("", 17), Err(PolicyError::EmptyAlias { line: LineId(17) }));
     }
 
     #[test]
     fn only_allowed_lines_have_aliases_and_safe_states() {
-        assert!(matches!(
-            with_alias("usb", 42),
-            Err(PolicyError::AliasNotAllowed { .. })
-        ));
+        assert!(matches!(with_alias("usb", 42), Err(PolicyError::AliasNotAllowed { .. })));
         let safe = BTreeMap::from([(LineId(42), SafeState::Low)]);
         let refused = Policy::new(header::lines().collect(), BTreeMap::new(), safe);
         assert_eq!(refused, Err(PolicyError::SafeNotAllowed { line: LineId(42) }));

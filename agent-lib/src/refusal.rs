@@ -83,11 +83,7 @@ impl Refusal {
     }
 
     pub(crate) fn hardware(line: LineId, fault: impl Fault) -> Self {
-        Self::Hardware {
-            line,
-            kind: fault.fault(),
-            source: Box::new(fault),
-        }
+        Self::Hardware { line, kind: fault.fault(), source: Box::new(fault) }
     }
 }
 
@@ -120,15 +116,8 @@ mod tests {
     #[test]
     fn a_conflict_names_the_holder_and_the_time() {
         let holder = Holder::new("operator/anna").unwrap();
-        let refusal = Refusal::Held {
-            line: LineId(17),
-            holder,
-            held_for: Duration::from_millis(12_900),
-        };
-        assert_eq!(
-            refusal.to_string(),
-            "GPIO17 is held by operator/anna for 12 s; ask them to release it"
-        );
+        let refusal = Refusal::Held { line: LineId(17), holder, held_for: Duration::from_millis(12_900) };
+        assert_eq!(refusal.to_string(), "GPIO17 is held by operator/anna for 12 s; ask them to release it");
         assert_eq!(refusal.line(), Some(LineId(17)));
     }
 
@@ -136,16 +125,9 @@ mod tests {
     fn an_unknown_name_comes_with_near_ones() {
         let unknown = |near: &[&str]| {
             let near = near.iter().map(ToString::to_string).collect();
-            Refusal::UnknownLine {
-                asked: "heatr".into(),
-                near,
-            }
-            .to_string()
+            Refusal::UnknownLine { asked: "heatr".into(), near }.to_string()
         };
         assert_eq!(unknown(&["heater"]), "no line is called `heatr`; did you mean heater?");
-        assert_eq!(
-            unknown(&[]),
-            "no line is called `heatr`; list the lines to see their names"
-        );
+        assert_eq!(unknown(&[]), "no line is called `heatr`; list the lines to see their names");
     }
 }

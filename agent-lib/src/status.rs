@@ -49,11 +49,7 @@ pub struct HeldStatus {
 impl<B: Board> Agent<B> {
     /// Every allowed line that the board has, in order.
     pub fn list(&self, now: Instant) -> Vec<LineStatus> {
-        self.policy
-            .allowed()
-            .filter(|line| self.exists(*line))
-            .map(|line| self.status(now, line))
-            .collect()
+        self.policy.allowed().filter(|line| self.exists(*line)).map(|line| self.status(now, line)).collect()
     }
 
     fn status(&self, now: Instant, line: LineId) -> LineStatus {
@@ -71,10 +67,6 @@ impl<B: Board> Agent<B> {
 impl<L: Line> Held<L> {
     fn status(&self, now: Instant) -> HeldStatus {
         let held_for = now.saturating_since(self.since);
-        HeldStatus {
-            holder: self.holder.clone(),
-            held_for,
-            config: self.line.config(),
-        }
+        HeldStatus { holder: self.holder.clone(), held_for, config: self.line.config() }
     }
 }

@@ -105,14 +105,10 @@ impl<B: Board> Agent<B> {
 impl<L: Line> Held<L> {
     /// The logical level last written to an output.
     fn written(&mut self) -> Result<bool, Refusal> {
-        self.line
-            .is_set_high()
-            .map_err(|fault| Refusal::hardware(self.line.id(), fault))
+        self.line.is_set_high().map_err(|fault| Refusal::hardware(self.line.id(), fault))
     }
 
     fn set(&mut self, level: bool) -> Result<(), Refusal> {
-        self.line
-            .set_state(level.into())
-            .map_err(|fault| Refusal::hardware(self.line.id(), fault))
+        self.line.set_state(level.into()).map_err(|fault| Refusal::hardware(self.line.id(), fault))
     }
 }

@@ -37,9 +37,7 @@ impl FromStr for Outcome {
 
     fn from_str(word: &str) -> Result<Outcome, UnknownOutcome> {
         let all = [Outcome::Allowed, Outcome::Denied, Outcome::Alarm];
-        all.into_iter()
-            .find(|outcome| outcome.as_str() == word)
-            .ok_or(UnknownOutcome)
+        all.into_iter().find(|outcome| outcome.as_str() == word).ok_or(UnknownOutcome)
     }
 }
 

@@ -57,14 +57,7 @@ impl Denied {
             Caller::Token => "token".into(),
         };
         let (action, subject) = (method.into(), String::new());
-        AuditRow {
-            at,
-            who,
-            action,
-            subject,
-            outcome: Outcome::Denied,
-            detail: self.to_string(),
-        }
+        AuditRow { at, who, action, subject, outcome: Outcome::Denied, detail: self.to_string() }
     }
 }
 
@@ -106,17 +99,11 @@ impl Control {
         let role = permission.role();
         match self.operator(operator) {
             Some(found) if found.has(role) => Ok(()),
-            _ => Err(Denied::LacksRole {
-                operator: operator.clone(),
-                role,
-            }),
+            _ => Err(Denied::LacksRole { operator: operator.clone(), role }),
         }
     }
 }
 
 fn wrong_kind(who: &Identity, needs: Kind) -> Denied {
-    Denied::WrongKind {
-        who: who.clone(),
-        needs,
-    }
+    Denied::WrongKind { who: who.clone(), needs }
 }

@@ -29,10 +29,7 @@ impl Lifetime {
     /// A lifetime for an operator's certificate, from 12 hours to 90 days inclusive.
     pub fn operator(lifetime: Duration) -> Result<Lifetime, LifetimeError> {
         let range = HOUR * 12..=Lifetime::OPERATOR.0;
-        range
-            .contains(&lifetime)
-            .then_some(Lifetime(lifetime))
-            .ok_or(LifetimeError)
+        range.contains(&lifetime).then_some(Lifetime(lifetime)).ok_or(LifetimeError)
     }
 
     /// The lifetime as a duration.
@@ -63,9 +60,6 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = format_args!("{} bytes", self.der.len());
-        f.debug_struct("Certificate")
-            .field("der", &bytes)
-            .field("not_after", &self.not_after)
-            .finish_non_exhaustive()
+        f.debug_struct("Certificate").field("der", &bytes).field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }

@@ -57,13 +57,7 @@ impl Control {
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, tokens, operators) = Default::default();
-        let mut control = Control {
-            issuer,
-            nodes,
-            tokens,
-            operators,
-            revision,
-        };
+        let mut control = Control { issuer, nodes, tokens, operators, revision };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -120,9 +114,7 @@ impl Control {
     /// more).
     pub fn nodes_after(&self, name: Option<&Name>) -> impl Iterator<Item = &Node> {
         let after = name.map_or(Bound::Unbounded, Bound::Excluded);
-        self.nodes
-            .range::<Name, _>((after, Bound::Unbounded))
-            .map(|(_, node)| node)
+        self.nodes.range::<Name, _>((after, Bound::Unbounded)).map(|(_, node)| node)
     }
 
     /// The node whose current certificate has this key.

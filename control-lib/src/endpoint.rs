@@ -46,9 +46,7 @@ fn named_port(text: &str) -> Option<u16> {
 }
 
 fn is_host_label(label: &str) -> bool {
-    let known = label
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let known = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     known && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
 }
 

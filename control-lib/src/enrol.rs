@@ -31,14 +31,10 @@ impl Control {
         request: Registration,
     ) -> Decision<Result<Registered, RegisterRefusal>> {
         let (who, granted) = match presented {
-            Presented::Token { public_key } => (
-                format!("token/{}", TokenId::of(public_key)),
-                self.join(now, public_key, &request),
-            ),
-            Presented::Node(name) => (
-                Identity::node(name.clone()).to_string(),
-                self.renew(now, name, &request),
-            ),
+            Presented::Token { public_key } => {
+                (format!("token/{}", TokenId::of(public_key)), self.join(now, public_key, &request))
+            }
+            Presented::Node(name) => (Identity::node(name.clone()).to_string(), self.renew(now, name, &request)),
         };
         match granted {
             Ok(grant) => self.grant(now, who, grant),
@@ -53,35 +49,20 @@ impl Control {
         name: &Name,
     ) -> Result<Certificate, RegisterRefusal> {
         let identity = Identity::node(name.clone());
-        self.issuer()
-            .issue(key, &identity, now, Lifetime::NODE)
-            .map_err(RegisterRefusal::Issue)
+        self.issuer().issue(key, &identity, now, Lifetime::NODE).map_err(RegisterRefusal::Issue)
     }
 
     fn grant(&self, now: SystemTime, who: String, grant: Grant) -> Decision<Result<Registered, RegisterRefusal>> {
         let Grant { action, node, used } = grant;
         let mut registered = self.registered(&node);
         if used.is_none() && self.node(&node.name) == Some(&node) {
-            return Decision {
-                changes: vec![],
-                answer: Ok(registered),
-            };
+            return Decision { changes: vec![], answer: Ok(registered) };
         }
         registered.revision = self.next_revision();
         let row = audit_row(now, who, action, &node.name, Outcome::Allowed, String::new());
-        let node = Change::PutNode(Box::new(Node {
-            updated_at: now,
-            ..node
-        }));
-        let changes = used
-            .map(Change::PutToken)
-            .into_iter()
-            .chain([node, Change::Audit(row)])
-            .collect();
-        Decision {
-            changes,
-            answer: Ok(registered),
-        }
+        let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
+        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).collect();
+        Decision { changes, answer: Ok(registered) }
     }
 
     fn registered(&self, node: &Node) -> Registered {
@@ -109,26 +90,12 @@ fn refuse(
     name: Name,
     refusal: RegisterRefusal,
 ) -> Decision<Result<Registered, RegisterRefusal>> {
-    let outcome = if refusal.is_alarm() {
-        Outcome::Alarm
-    } else {
-        Outcome::Denied
-    };
+    let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
     let row = audit_row(now, who, "register", &name, outcome, refusal.to_string());
-    Decision {
-        changes: vec![Change::Audit(row)],
-        answer: Err(refusal),
-    }
+    Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) }
 }
 
 fn audit_row(at: SystemTime, who: String, action: &str, node: &Name, outcome: Outcome, detail: String) -> AuditRow {
     let subject = Identity::node(node.clone()).to_string();
-    AuditRow {
-        at,
-        who,
-        action: action.into(),
-        subject,
-        outcome,
-        detail,
-    }
+    AuditRow { at, who, action: action.into(), subject, outcome, detail }
 }

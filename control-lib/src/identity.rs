@@ -118,9 +118,7 @@ impl Kind {
     }
 
     fn from_word(word: &str) -> Option<Kind> {
-        [Kind::Node, Kind::Operator, Kind::Controller]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [Kind::Node, Kind::Operator, Kind::Controller].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -161,18 +159,12 @@ impl Identity {
 
     /// The operator `name`.
     pub fn operator(name: Name) -> Identity {
-        Identity {
-            kind: Kind::Operator,
-            name,
-        }
+        Identity { kind: Kind::Operator, name }
     }
 
     /// The controller `name`.
     pub fn controller(name: Name) -> Identity {
-        Identity {
-            kind: Kind::Controller,
-            name,
-        }
+        Identity { kind: Kind::Controller, name }
     }
 
     /// The one URI in the certificate of this identity: `spiffe://<cluster>/<kind>/<name>`.

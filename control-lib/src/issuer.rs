@@ -86,12 +86,7 @@ impl Issuer {
         let params = profile::root(cluster, now).map_err(CreateCaError::Prepare)?;
         let certificate = params.self_signed(&key).map_err(CreateCaError::Sign)?.der().to_vec();
         let not_after = profile::whole_seconds(now).map_err(CreateCaError::Prepare)? + ROOT_LIFETIME;
-        Ok(Issuer {
-            cluster: cluster.clone(),
-            ca: rcgen::Issuer::new(params, key),
-            certificate,
-            not_after,
-        })
+        Ok(Issuer { cluster: cluster.clone(), ca: rcgen::Issuer::new(params, key), certificate, not_after })
     }
 
     /// Takes an authority up again from what [`Issuer::certificate_der`] and [`Issuer::key`] gave.
@@ -103,12 +98,7 @@ impl Issuer {
             return Err(OpenCaError::Mismatch);
         }
         let ca = rcgen::Issuer::from_ca_cert_der(&certificate.into(), key).map_err(|_| OpenCaError::Certificate)?;
-        Ok(Issuer {
-            cluster,
-            ca,
-            certificate: certificate.to_vec(),
-            not_after,
-        })
+        Ok(Issuer { cluster, ca, certificate: certificate.to_vec(), not_after })
     }
 
     /// The cluster whose identities it can vouch for.
@@ -159,18 +149,12 @@ impl Issuer {
         let params = profile::leaf(&self.cluster, identity, not_before, not_after)?;
         let subject = SubjectPublicKeyInfo::from_der(key.spki()).map_err(IssueError::Sign)?;
         let certificate = params.signed_by(&subject, &self.ca).map_err(IssueError::Sign)?;
-        Ok(Certificate {
-            der: certificate.der().to_vec(),
-            not_before,
-            not_after,
-        })
+        Ok(Certificate { der: certificate.der().to_vec(), not_before, not_after })
     }
 }
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer")
-            .field("cluster", &self.cluster)
-            .finish_non_exhaustive()
+        f.debug_struct("Issuer").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }

@@ -35,10 +35,7 @@ impl Control {
         key: PublicKey,
         request: &Registration,
     ) -> Result<Grant, RegisterRefusal> {
-        let uses_left = token
-            .uses_left
-            .checked_sub(1)
-            .ok_or(RegisterRefusal::TokenUsed(token.id))?;
+        let uses_left = token.uses_left.checked_sub(1).ok_or(RegisterRefusal::TokenUsed(token.id))?;
         if self.node(&request.name).is_some_and(|node| node.public_key != key) {
             return Err(RegisterRefusal::NameTaken(request.name.clone()));
         }
@@ -53,14 +50,7 @@ impl Control {
             registered_at: now,
             updated_at: now,
         };
-        Ok(Grant {
-            action: "join",
-            node,
-            used: Some(TokenRecord {
-                uses_left,
-                ..token.clone()
-            }),
-        })
+        Ok(Grant { action: "join", node, used: Some(TokenRecord { uses_left, ..token.clone() }) })
     }
 
     fn join_again(&self, now: SystemTime, node: &Node, request: &Registration) -> Result<Grant, RegisterRefusal> {
@@ -68,11 +58,7 @@ impl Control {
         if node.certificate.not_after <= now {
             node.certificate = self.certify(now, &node.public_key, &node.name)?;
         }
-        Ok(Grant {
-            action: "join",
-            node,
-            used: None,
-        })
+        Ok(Grant { action: "join", node, used: None })
     }
 }
 

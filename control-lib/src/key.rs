@@ -32,11 +32,7 @@ impl PublicKey {
     /// Takes a DER SubjectPublicKeyInfo. Whether a P-256 point lies on the curve shows when it is first used.
     pub fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
         let known = |prefix: &[u8], rest: usize| der.strip_prefix(prefix).is_some_and(|key| key.len() == rest);
-        if known(P256, 64) || known(ED25519, 32) {
-            Ok(PublicKey(der.into()))
-        } else {
-            Err(KeyError::Algorithm)
-        }
+        if known(P256, 64) || known(ED25519, 32) { Ok(PublicKey(der.into())) } else { Err(KeyError::Algorithm) }
     }
 
     /// The public key inside a DER certificate. The certificate's signature and dates are not looked at.

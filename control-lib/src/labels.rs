@@ -32,9 +32,7 @@ impl Labels {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let checked = pairs
-            .into_iter()
-            .map(|(key, value)| check(key.as_ref(), value.as_ref()));
+        let checked = pairs.into_iter().map(|(key, value)| check(key.as_ref(), value.as_ref()));
         let labels = checked.collect::<Result<BTreeMap<_, _>, _>>()?;
         if labels.len() > Labels::MAX {
             return Err(LabelsError::TooMany(labels.len()));
@@ -57,9 +55,6 @@ fn check(key: &str, value: &str) -> Result<(Text, Text), LabelsError> {
     if key.is_empty() || key.contains(['=', ',']) {
         return Err(LabelsError::Key(key.chars().take(64).collect()));
     }
-    let text = |text: &str| {
-        text.parse()
-            .map_err(|error| LabelsError::Text(key.chars().take(64).collect(), error))
-    };
+    let text = |text: &str| text.parse().map_err(|error| LabelsError::Text(key.chars().take(64).collect(), error));
     Ok((text(key)?, text(value)?))
 }

@@ -73,23 +73,13 @@ impl Control {
         };
         if let Err(refusal) = self.check_operator(who, &spec) {
             let row = row(Outcome::Denied, refusal.to_string());
-            return Decision {
-                changes: vec![Change::Audit(row)],
-                answer: Err(refusal),
-            };
+            return Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) };
         }
         let roles: Vec<_> = spec.roles.iter().map(|role| role.as_str()).collect();
         let row = row(Outcome::Allowed, format!("roles {}", roles.join(", ")));
-        let operator = Operator {
-            name: spec.name.clone(),
-            roles: spec.roles,
-            created_by: who.clone(),
-            created_at: now,
-        };
-        Decision {
-            changes: vec![Change::PutOperator(operator.clone()), Change::Audit(row)],
-            answer: Ok(operator),
-        }
+        let operator =
+            Operator { name: spec.name.clone(), roles: spec.roles, created_by: who.clone(), created_at: now };
+        Decision { changes: vec![Change::PutOperator(operator.clone()), Change::Audit(row)], answer: Ok(operator) }
     }
 
     fn check_operator(&self, who: &Identity, spec: &OperatorSpec) -> Result<(), AddOperatorRefusal> {

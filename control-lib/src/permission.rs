@@ -24,15 +24,8 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 7] = [
-        Role::Viewer,
-        Role::Logs,
-        Role::Gpio,
-        Role::Exec,
-        Role::Provision,
-        Role::Admin,
-        Role::Enroller,
-    ];
+    pub const ALL: [Role; 7] =
+        [Role::Viewer, Role::Logs, Role::Gpio, Role::Exec, Role::Provision, Role::Admin, Role::Enroller];
 
     /// The word that is stored, shown and typed.
     pub const fn as_str(self) -> &'static str {
@@ -58,10 +51,7 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(word: &str) -> Result<Role, UnknownRole> {
-        Role::ALL
-            .into_iter()
-            .find(|role| role.as_str() == word)
-            .ok_or(UnknownRole)
+        Role::ALL.into_iter().find(|role| role.as_str() == word).ok_or(UnknownRole)
     }
 }
 
@@ -119,22 +109,13 @@ pub enum Access {
 /// Every method that can be called on the control plane. What is not here is denied to everybody.
 pub const METHODS: &[(&str, Access)] = &[
     ("/pi.agent.v1.NodeAgent/ControlGPIO", Access::Operator(Permission::Gpio)),
-    (
-        "/pi.agent.v1.NodeAgent/ExecuteCommand",
-        Access::Operator(Permission::Exec),
-    ),
-    (
-        "/pi.agent.v1.NodeAgent/GetSystemMetrics",
-        Access::Operator(Permission::View),
-    ),
+    ("/pi.agent.v1.NodeAgent/ExecuteCommand", Access::Operator(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/GetSystemMetrics", Access::Operator(Permission::View)),
     ("/pi.agent.v1.NodeAgent/HealthCheck", Access::Operator(Permission::View)),
     ("/pi.agent.v1.NodeAgent/StreamLogs", Access::Operator(Permission::Logs)),
     ("/pi.control.v1.ControlPlane/RegisterNode", Access::NodeOrToken),
     ("/pi.control.v1.ControlPlane/ReportHealth", Access::Node),
-    (
-        "/pi.control.v1.ControlPlane/RequestProvisioning",
-        Access::Operator(Permission::Provision),
-    ),
+    ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
@@ -146,8 +127,5 @@ pub const METHODS: &[(&str, Access)] = &[
 
 /// Who may call `method`, given as its full path; `None`: nobody.
 pub fn access(method: &str) -> Option<Access> {
-    METHODS
-        .iter()
-        .find(|(path, _)| *path == method)
-        .map(|(_, access)| *access)
+    METHODS.iter().find(|(path, _)| *path == method).map(|(_, access)| *access)
 }

@@ -59,10 +59,7 @@ impl Presence {
 
     /// Nobody heard of yet; nodes are to report once in `interval`.
     pub fn new(interval: Duration) -> Presence {
-        Presence {
-            interval,
-            heard: BTreeMap::new(),
-        }
+        Presence { interval, heard: BTreeMap::new() }
     }
 
     /// Takes a report that came in at `now`.

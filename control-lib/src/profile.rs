@@ -38,9 +38,7 @@ pub(crate) fn root(cluster: &ClusterId, now: SystemTime) -> Result<CertificatePa
     let now = whole_seconds(now)?;
     let mut params = base("root", now - BACKDATED, now + ROOT_LIFETIME)?;
     // A field of its own: behind another word in the common name, a long name would pass X.509's 64 characters.
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, cluster.as_str());
+    params.distinguished_name.push(DnType::OrganizationName, cluster.as_str());
     // The cluster's name is read back from here, so that a CA cannot be used for a cluster that it was not made for.
     params.subject_alt_names = vec![SanType::URI(cluster.uri().try_into().map_err(IssueError::Sign)?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -49,9 +47,7 @@ pub(crate) fn root(cluster: &ClusterId, now: SystemTime) -> Result<CertificatePa
 }
 
 pub(crate) fn read_root(der: &[u8]) -> Option<(ClusterId, SystemTime, Vec<u8>)> {
-    let (_, certificate) = X509Certificate::from_der(der)
-        .ok()
-        .filter(|(rest, _)| rest.is_empty())?;
+    let (_, certificate) = X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty())?;
     let names = certificate.subject_alternative_name().ok()??;
     let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
         return None;
@@ -59,9 +55,7 @@ pub(crate) fn read_root(der: &[u8]) -> Option<(ClusterId, SystemTime, Vec<u8>)> 
     let cluster = uri.strip_prefix("spiffe://")?.parse().ok()?;
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     let not_after = UNIX_EPOCH + Duration::from_secs(seconds);
-    certificate
-        .is_ca()
-        .then(|| (cluster, not_after, certificate.public_key().raw.to_vec()))
+    certificate.is_ca().then(|| (cluster, not_after, certificate.public_key().raw.to_vec()))
 }
 
 fn usages(kind: Kind) -> Vec<ExtendedKeyUsagePurpose> {
@@ -98,13 +92,6 @@ pub(crate) fn whole_seconds(time: SystemTime) -> Result<SystemTime, IssueError> 
 }
 
 fn since_epoch(time: SystemTime) -> Result<Duration, IssueError> {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_err(|_| IssueError::Clock)?
-        .as_secs();
-    if seconds > LAST_SECOND {
-        Err(IssueError::Clock)
-    } else {
-        Ok(Duration::from_secs(seconds))
-    }
+    let seconds = time.duration_since(UNIX_EPOCH).map_err(|_| IssueError::Clock)?.as_secs();
+    if seconds > LAST_SECOND { Err(IssueError::Clock) } else { Ok(Duration::from_secs(seconds)) }
 }

@@ -45,11 +45,7 @@ impl Registration {
 
     /// The key that a certificate is wanted for, if one is wanted.
     pub(crate) fn key(&self) -> Result<Option<PublicKey>, RegisterRefusal> {
-        self.csr
-            .as_deref()
-            .map(PublicKey::from_csr)
-            .transpose()
-            .map_err(RegisterRefusal::Csr)
+        self.csr.as_deref().map(PublicKey::from_csr).transpose().map_err(RegisterRefusal::Csr)
     }
 }
 

@@ -10,20 +10,14 @@ use crate::registration::{RegisterRefusal, Registration};
 
 impl Control {
     pub(crate) fn renew(&self, now: SystemTime, name: &Name, request: &Registration) -> Result<Grant, RegisterRefusal> {
-        let node = self
-            .node(name)
-            .ok_or_else(|| RegisterRefusal::NodeUnknown(name.clone()))?;
+        let node = self.node(name).ok_or_else(|| RegisterRefusal::NodeUnknown(name.clone()))?;
         if request.name != *name {
             return Err(RegisterRefusal::OtherName(name.clone()));
         }
         check_endpoints(request)?;
         let mut node = node.described(request);
         let Some(key) = request.key()? else {
-            return Ok(Grant {
-                action: "describe",
-                node,
-                used: None,
-            });
+            return Ok(Grant { action: "describe", node, used: None });
         };
         if let Some(other) = self.node_with(&key).filter(|other| other.name != *name) {
             return Err(RegisterRefusal::KeyTaken(other.name.clone()));
@@ -33,29 +27,14 @@ impl Control {
             node.certificate = self.certify(now, &key, name)?;
             node.public_key = key;
         }
-        Ok(Grant {
-            action: "renew",
-            node,
-            used: None,
-        })
+        Ok(Grant { action: "renew", node, used: None })
     }
 }
 
 impl Node {
     /// The node as it describes itself now; certificate, key, token and times stay.
     pub(crate) fn described(&self, request: &Registration) -> Node {
-        let Registration {
-            name: _,
-            csr: _,
-            inventory,
-            labels,
-            endpoints,
-        } = request.clone();
-        Node {
-            inventory,
-            labels,
-            endpoints,
-            ..self.clone()
-        }
+        let Registration { name: _, csr: _, inventory, labels, endpoints } = request.clone();
+        Node { inventory, labels, endpoints, ..self.clone() }
     }
 }

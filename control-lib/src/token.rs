@@ -40,9 +40,7 @@ impl FromStr for TokenId {
     type Err = TokenIdError;
 
     fn from_str(text: &str) -> Result<TokenId, TokenIdError> {
-        let bytes = BASE32_NOPAD
-            .decode(text.to_ascii_uppercase().as_bytes())
-            .map_err(|_| TokenIdError)?;
+        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| TokenIdError)?;
         bytes.try_into().map(TokenId).map_err(|_| TokenIdError)
     }
 }
@@ -125,10 +123,7 @@ impl Control {
         };
         if let Err(refusal) = self.check_token(&spec) {
             let row = row(Outcome::Denied, refusal.to_string());
-            return Decision {
-                changes: vec![Change::Audit(row)],
-                answer: Err(refusal),
-            };
+            return Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) };
         }
         let record = TokenRecord {
             id,
@@ -139,14 +134,8 @@ impl Control {
             created_by: who.clone(),
             created_at: now,
         };
-        let row = row(
-            Outcome::Allowed,
-            format!("{} uses, {} s", spec.uses, spec.ttl.as_secs()),
-        );
-        Decision {
-            changes: vec![Change::PutToken(record.clone()), Change::Audit(row)],
-            answer: Ok(record),
-        }
+        let row = row(Outcome::Allowed, format!("{} uses, {} s", spec.uses, spec.ttl.as_secs()));
+        Decision { changes: vec![Change::PutToken(record.clone()), Change::Audit(row)], answer: Ok(record) }
     }
 
     fn check_token(&self, spec: &TokenSpec) -> Result<(), CreateTokenRefusal> {

@@ -43,10 +43,7 @@ pub enum Edges {
 impl Edges {
     /// Whether an edge in this direction is asked for.
     pub const fn wants(self, rising: bool) -> bool {
-        matches!(
-            (self, rising),
-            (Self::Both, _) | (Self::Rising, true) | (Self::Falling, false)
-        )
+        matches!((self, rising), (Self::Both, _) | (Self::Rising, true) | (Self::Falling, false))
     }
 }
 
@@ -92,42 +89,22 @@ pub struct LineConfig {
 impl LineConfig {
     /// Read without touching anything.
     pub const fn as_is() -> Self {
-        Self {
-            mode: LineMode::AsIs,
-            active_low: false,
-        }
+        Self { mode: LineMode::AsIs, active_low: false }
     }
 
     /// An input with its bias left as it is and without edges.
     pub const fn input() -> Self {
-        Self {
-            mode: LineMode::Input {
-                bias: Bias::AsIs,
-                edges: Edges::None,
-                debounce_us: 0,
-            },
-            active_low: false,
-        }
+        Self { mode: LineMode::Input { bias: Bias::AsIs, edges: Edges::None, debounce_us: 0 }, active_low: false }
     }
 
     /// A push-pull output that starts at the logical level `initial`.
     pub const fn output(initial: bool) -> Self {
-        Self {
-            mode: LineMode::Output {
-                drive: Drive::PushPull,
-                bias: Bias::AsIs,
-                initial,
-            },
-            active_low: false,
-        }
+        Self { mode: LineMode::Output { drive: Drive::PushPull, bias: Bias::AsIs, initial }, active_low: false }
     }
 
     /// The same with the logical level inverted against the wire.
     pub const fn active_low(self) -> Self {
-        Self {
-            active_low: true,
-            ..self
-        }
+        Self { active_low: true, ..self }
     }
 
     /// The same with this pull; as-is lines have none to set and stay as they are.

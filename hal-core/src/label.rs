@@ -20,10 +20,7 @@ impl Label {
     /// The first [`Label::CAPACITY`] bytes of `text`, less the last character where it would be cut in two.
     pub fn new(text: &str) -> Self {
         let whole = |end: &usize| text.is_char_boundary(*end);
-        let end = (0..=text.len().min(Self::CAPACITY))
-            .rev()
-            .find(whole)
-            .unwrap_or_default();
+        let end = (0..=text.len().min(Self::CAPACITY)).rev().find(whole).unwrap_or_default();
         let kept = &text.as_bytes()[..end];
         let mut bytes = [0; Self::CAPACITY];
         bytes[..kept.len()].copy_from_slice(kept);

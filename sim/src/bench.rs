@@ -35,25 +35,19 @@ impl Bench {
 
     /// The level on a line's wire.
     pub fn level(&self, line: LineId) -> Level {
-        self.shared
-            .with(|state, _| state.pad(line).map_or(Level::Floating, |pad| pad.level))
+        self.shared.with(|state, _| state.pad(line).map_or(Level::Floating, |pad| pad.level))
     }
 
     /// Connects a line's wire to the supply or to ground, or lets go of it.
     pub fn drive(&self, line: LineId, high: Option<bool>) {
         let outside = high.map_or(Driver::OPEN, Driver::strong);
-        self.shared
-            .with(|state, now| _ = state.change(now, line, |pad| pad.outside = outside));
+        self.shared.with(|state, now| _ = state.change(now, line, |pad| pad.outside = outside));
     }
 
     /// The level of a line's wire at each change since reset, oldest first; the last 4096.
     pub fn history(&self, line: LineId) -> Vec<(Instant, Level)> {
-        self.shared.with(|state, _| {
-            state
-                .pad(line)
-                .map(|pad| pad.history.iter().copied().collect())
-                .unwrap_or_default()
-        })
+        self.shared
+            .with(|state, _| state.pad(line).map(|pad| pad.history.iter().copied().collect()).unwrap_or_default())
     }
 
     /// Every fight of strong drivers since reset, oldest first; the first 4096.
@@ -63,7 +57,6 @@ impl Bench {
 
     /// Makes the next claim, reconfiguration or write of a line fail with this kind, once. Nothing changes when it does.
     pub fn fail_next(&self, line: LineId, kind: FaultKind) {
-        self.shared
-            .with(|state, _| _ = state.pad_mut(line).map(|pad| pad.next_fault = Some(kind)));
+        self.shared.with(|state, _| _ = state.pad_mut(line).map(|pad| pad.next_fault = Some(kind)));
     }
 }

@@ -60,11 +60,7 @@ impl Board for SimBoard {
                 id,
                 name: self.name(id),
                 consumer: claim.map(|claim| claim.consumer).unwrap_or_default(),
-                direction: if pad.output.is_some() {
-                    Direction::Output
-                } else {
-                    Direction::Input
-                },
+                direction: if pad.output.is_some() { Direction::Output } else { Direction::Input },
                 active_low: claim.is_some_and(|claim| claim.config.active_low),
                 used: claim.is_some(),
             })
@@ -135,10 +131,7 @@ impl Builder {
 
     /// The chip's label, cut at 31 bytes.
     pub fn label(self, label: &str) -> Self {
-        Self {
-            label: Label::new(label),
-            ..self
-        }
+        Self { label: Label::new(label), ..self }
     }
 
     /// The board, at reset.
@@ -147,18 +140,9 @@ impl Builder {
     ///
     /// If a wire ends at a line that the chip does not have.
     pub fn build(self) -> SimBoard {
-        let chip = ChipInfo {
-            label: self.label,
-            lines: self.lines,
-            backend: "simulated",
-        };
+        let chip = ChipInfo { label: self.label, lines: self.lines, backend: "simulated" };
         let state = State::new(self.profile, joined(self.lines, &self.wires));
-        SimBoard {
-            shared: Shared::new(self.clock, state),
-            profile: self.profile,
-            chip,
-            names: self.names,
-        }
+        SimBoard { shared: Shared::new(self.clock, state), profile: self.profile, chip, names: self.names }
     }
 }
 
@@ -166,15 +150,9 @@ impl Builder {
 fn joined(lines: u16, wires: &[(LineId, LineId)]) -> Vec<Vec<usize>> {
     let mut wire_of: Vec<usize> = (0..usize::from(lines)).collect();
     for (a, b) in wires {
-        assert!(
-            a.0.max(b.0) < lines,
-            "a wire from {a} to {b} needs more than {lines} lines"
-        );
+        assert!(a.0.max(b.0) < lines, "a wire from {a} to {b} needs more than {lines} lines");
         let (kept, gone) = (wire_of[usize::from(a.0)], wire_of[usize::from(b.0)]);
-        wire_of
-            .iter_mut()
-            .filter(|wire| **wire == gone)
-            .for_each(|wire| *wire = kept);
+        wire_of.iter_mut().filter(|wire| **wire == gone).for_each(|wire| *wire = kept);
     }
     let on = |wire: &usize| (0..wire_of.len()).filter(|&line| wire_of[line] == *wire).collect();
     wire_of.iter().map(on).collect()
@@ -186,10 +164,7 @@ mod tests {
 
     #[test]
     fn wires_that_share_a_line_are_one() {
-        let wires = joined(
-            5,
-            &[(LineId(0), LineId(1)), (LineId(3), LineId(4)), (LineId(1), LineId(3))],
-        );
+        let wires = joined(5, &[(LineId(0), LineId(1)), (LineId(3), LineId(4)), (LineId(1), LineId(3))]);
         assert_eq!(wires[4], [0, 1, 3, 4]);
         assert_eq!(wires[2], [2]);
     }

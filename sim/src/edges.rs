@@ -22,13 +22,7 @@ pub enum Profile {
 impl Profile {
     pub(crate) fn caps(self) -> Caps {
         let second = self != Self::V1;
-        Caps {
-            bias: true,
-            edge_wakeups: true,
-            edge_seq: second,
-            reconfigure_in_place: second,
-            ..Caps::default()
-        }
+        Caps { bias: true, edge_wakeups: true, edge_seq: second, reconfigure_in_place: second, ..Caps::default() }
     }
 
     fn capacity(self) -> usize {
@@ -58,21 +52,12 @@ struct Edge {
 
 impl EdgeQueue {
     pub(crate) fn new(profile: Profile) -> Self {
-        Self {
-            profile,
-            waiting: VecDeque::new(),
-            last_seq: 0,
-            last_fetched: 0,
-            waker: None,
-        }
+        Self { profile, waiting: VecDeque::new(), last_seq: 0, last_fetched: 0, waker: None }
     }
 
     /// Starts afresh, as a new request does. Who waits for an edge goes on waiting.
     pub(crate) fn restart(&mut self) {
-        *self = Self {
-            waker: self.waker.take(),
-            ..Self::new(self.profile)
-        };
+        *self = Self { waker: self.waker.take(), ..Self::new(self.profile) };
     }
 
     /// Queues an edge, or drops one as the profile says. Answers whom to wake.
@@ -85,11 +70,7 @@ impl EdgeQueue {
         if full {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Edge {
-            rising,
-            at,
-            seq: self.last_seq,
-        });
+        self.waiting.push_back(Edge { rising, at, seq: self.last_seq });
         self.waker.take()
     }
 
@@ -106,13 +87,7 @@ impl EdgeQueue {
             (Profile::V2 { .. }, 0) => (Some(seq), Lost::None),
             (Profile::V2 { .. }, missed) => (Some(seq), Lost::Some(missed)),
         };
-        Some(EdgeEvent {
-            line,
-            rising,
-            at,
-            seq,
-            lost,
-        })
+        Some(EdgeEvent { line, rising, at, seq, lost })
     }
 }
 

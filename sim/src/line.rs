@@ -31,9 +31,7 @@ impl SimLine {
         let raw = self.config.invert_if_active_low(level);
         self.shared.with(|state, now| {
             state.ordered_fault(self.id)?;
-            state.change(now, self.id, |pad| {
-                pad.output = pad.output.map(|(drive, _)| (drive, raw))
-            })
+            state.change(now, self.id, |pad| pad.output = pad.output.map(|(drive, _)| (drive, raw)))
         })
     }
 
@@ -42,10 +40,7 @@ impl SimLine {
         let output = self.shared.with(|state, _| state.pad(self.id).map(|pad| pad.output))?;
         match output.filter(|_| self.config.is_output()) {
             Some((_, raw)) => Ok(self.config.invert_if_active_low(raw)),
-            None => Err(SimError::WrongMode {
-                line: self.id,
-                needed: "an output",
-            }),
+            None => Err(SimError::WrongMode { line: self.id, needed: "an output" }),
         }
     }
 }
@@ -100,26 +95,16 @@ impl Line for SimLine {
     }
 
     fn poll_edge(&mut self, cx: &mut Context<'_>) -> Poll<Result<EdgeEvent, SimError>> {
-        if matches!(
-            self.config.mode,
-            LineMode::Input {
-                edges: Edges::Rising | Edges::Falling | Edges::Both,
-                ..
-            }
-        ) {
+        if matches!(self.config.mode, LineMode::Input { edges: Edges::Rising | Edges::Falling | Edges::Both, .. }) {
             self.shared.with(|state, _| state.fetch_edge(self.id, cx.waker()))
         } else {
-            Poll::Ready(Err(SimError::WrongMode {
-                line: self.id,
-                needed: "an input with edges",
-            }))
+            Poll::Ready(Err(SimError::WrongMode { line: self.id, needed: "an input with edges" }))
         }
     }
 }
 
 impl Drop for SimLine {
     fn drop(&mut self) {
-        self.shared
-            .with(|state, _| _ = state.pad_mut(self.id).map(|pad| pad.claim = None));
+        self.shared.with(|state, _| _ = state.pad_mut(self.id).map(|pad| pad.claim = None));
     }
 }

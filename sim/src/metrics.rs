@@ -52,22 +52,12 @@ const GIB: u64 = 1 << 30;
 
 impl Default for Readings {
     fn default() -> Self {
-        let cpu = Cpu {
-            share_ppm: 152_000,
-            since: Instant::ZERO,
-            until_then: CpuTime::default(),
-        };
+        let cpu = Cpu { share_ppm: 152_000, since: Instant::ZERO, until_then: CpuTime::default() };
         Self {
             cpu: Some(cpu),
             load: Some([0.15, 0.12, 0.10]),
-            memory: Some(Memory {
-                total_bytes: 4 * GIB,
-                available_bytes: 5 * GIB / 2,
-            }),
-            disk: Some(Disk {
-                total_bytes: 32 * GIB,
-                available_bytes: 24 * GIB,
-            }),
+            memory: Some(Memory { total_bytes: 4 * GIB, available_bytes: 5 * GIB / 2 }),
+            disk: Some(Disk { total_bytes: 32 * GIB, available_bytes: 24 * GIB }),
             temperature_millicelsius: Some(47_200),
             has_uptime: true,
         }
@@ -77,10 +67,7 @@ impl Default for Readings {
 impl SimMetrics {
     /// The default Pi on this clock.
     pub fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            readings: Arc::default(),
-        }
+        Self { clock, readings: Arc::default() }
     }
 
     /// From now on this share of processor time is busy, in percent (cut to 0 to 100, to 0.0001); `None` is unreadable.
@@ -90,11 +77,7 @@ impl SimMetrics {
         self.change(|readings| {
             let until_then = readings.cpu.map(|cpu| cpu.at(since)).unwrap_or_default();
             let ppm = |percent: f64| (percent.clamp(0.0, 100.0) * 10_000.0).round() as u64;
-            readings.cpu = percent.map(|percent| Cpu {
-                share_ppm: ppm(percent),
-                since,
-                until_then,
-            });
+            readings.cpu = percent.map(|percent| Cpu { share_ppm: ppm(percent), since, until_then });
         });
     }
 
@@ -186,10 +169,7 @@ mod tests {
         assert_eq!(percent(&mut source, Duration::from_secs(1)), 100.0);
         let mut after = Sample::default();
         source.sample(&mut after);
-        assert_eq!(
-            after.cpu.unwrap().busy_ticks,
-            before.cpu.unwrap().busy_ticks + 1_000_000
-        );
+        assert_eq!(after.cpu.unwrap().busy_ticks, before.cpu.unwrap().busy_ticks + 1_000_000);
     }
 
     #[test]
@@ -201,10 +181,7 @@ mod tests {
         source.set_disk(None);
         source.set_temperature_millicelsius(None);
         source.set_uptime_readable(false);
-        let mut sample = Sample {
-            load: Some([1.0; 3]),
-            ..Sample::default()
-        };
+        let mut sample = Sample { load: Some([1.0; 3]), ..Sample::default() };
         source.sample(&mut sample);
         assert_eq!(sample, Sample::default());
     }

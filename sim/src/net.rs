@@ -22,25 +22,16 @@ pub struct Driver {
 
 impl Driver {
     /// Drives nothing.
-    pub const OPEN: Self = Self {
-        strength: Strength::HiZ,
-        high: false,
-    };
+    pub const OPEN: Self = Self { strength: Strength::HiZ, high: false };
 
     /// A pull resistor.
     pub const fn pull(high: bool) -> Self {
-        Self {
-            strength: Strength::Pull,
-            high,
-        }
+        Self { strength: Strength::Pull, high }
     }
 
     /// A direct connection.
     pub const fn strong(high: bool) -> Self {
-        Self {
-            strength: Strength::Strong,
-            high,
-        }
+        Self { strength: Strength::Strong, high }
     }
 }
 
@@ -70,21 +61,8 @@ impl Level {
 
 /// The level of a wire with these drivers: the strongest decide, if they agree.
 pub fn resolve(drivers: impl IntoIterator<Item = Driver> + Clone) -> Level {
-    let strongest = drivers
-        .clone()
-        .into_iter()
-        .map(|driver| driver.strength)
-        .max()
-        .unwrap_or(Strength::HiZ);
-    let wants = |high| {
-        drivers.clone().into_iter().any(|driver| {
-            driver
-                == Driver {
-                    strength: strongest,
-                    high,
-                }
-        })
-    };
+    let strongest = drivers.clone().into_iter().map(|driver| driver.strength).max().unwrap_or(Strength::HiZ);
+    let wants = |high| drivers.clone().into_iter().any(|driver| driver == Driver { strength: strongest, high });
     match (strongest, wants(false), wants(true)) {
         (Strength::HiZ, ..) | (Strength::Pull, true, true) => Level::Floating,
         (Strength::Strong, true, true) => Level::Conflict,

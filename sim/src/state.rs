@@ -26,10 +26,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(clock: Clock, mut state: State) -> Self {
         state.settle_all(clock.now());
-        Self {
-            clock,
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { clock, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Does something to the chip at this moment, then wakes whom it concerns: after the lock, since a waker may do
@@ -57,13 +54,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(profile: Profile, wires: Vec<Vec<usize>>) -> Self {
         let pads = (0..wires.len()).map(|number| Pad::at_reset(number as u16)).collect();
-        Self {
-            profile,
-            contentions: VecDeque::new(),
-            pads,
-            wires,
-            woken: Vec::new(),
-        }
+        Self { profile, contentions: VecDeque::new(), pads, wires, woken: Vec::new() }
     }
 
     pub(crate) fn lines(&self) -> u16 {
@@ -71,17 +62,12 @@ impl State {
     }
 
     pub(crate) fn pad(&self, line: LineId) -> Result<&Pad, SimError> {
-        self.pads.get(usize::from(line.0)).ok_or(SimError::NoSuchLine {
-            line,
-            lines: self.lines(),
-        })
+        self.pads.get(usize::from(line.0)).ok_or(SimError::NoSuchLine { line, lines: self.lines() })
     }
 
     pub(crate) fn pad_mut(&mut self, line: LineId) -> Result<&mut Pad, SimError> {
         let lines = self.lines();
-        self.pads
-            .get_mut(usize::from(line.0))
-            .ok_or(SimError::NoSuchLine { line, lines })
+        self.pads.get_mut(usize::from(line.0)).ok_or(SimError::NoSuchLine { line, lines })
     }
 
     /// Changes one line, then lets its wire settle.
@@ -99,21 +85,14 @@ impl State {
         consumer: &str,
     ) -> Result<(), SimError> {
         if let Some(claim) = &self.pad(line)?.claim {
-            return Err(SimError::Busy {
-                line,
-                consumer: claim.consumer,
-            });
+            return Err(SimError::Busy { line, consumer: claim.consumer });
         }
         self.check(line, config)?;
         self.change(now, line, |pad| pad.configure(config))?;
         // Only now: what the configuration does to the level is no edge, since the kernel takes the interrupt last.
         let edges = EdgeQueue::new(self.profile);
         let consumer = Label::new(consumer);
-        self.pad_mut(line)?.claim = Some(Claim {
-            consumer,
-            config,
-            edges,
-        });
+        self.pad_mut(line)?.claim = Some(Claim { consumer, config, edges });
         Ok(())
     }
 
@@ -163,10 +142,7 @@ impl State {
         let wire = &self.wires[line];
         let level = resolve(wire.iter().flat_map(|&line| self.pads[line].drivers()));
         if level == Level::Conflict && self.pads[line].level != level {
-            self.contentions.push_back(Contention {
-                at: now,
-                lines: self.drivers_of(line),
-            });
+            self.contentions.push_back(Contention { at: now, lines: self.drivers_of(line) });
             self.contentions.truncate(CONTENTIONS);
         }
         for &line in wire {
@@ -175,16 +151,8 @@ impl State {
     }
 
     fn drivers_of(&self, line: usize) -> Vec<LineId> {
-        let strong = |line: &&usize| {
-            self.pads[**line]
-                .drivers()
-                .iter()
-                .any(|driver| driver.strength == Strength::Strong)
-        };
-        self.wires[line]
-            .iter()
-            .filter(strong)
-            .map(|&line| LineId(line as u16))
-            .collect()
+        let strong =
+            |line: &&usize| self.pads[**line].drivers().iter().any(|driver| driver.strength == Strength::Strong);
+        self.wires[line].iter().filter(strong).map(|&line| LineId(line as u16)).collect()
     }
 }

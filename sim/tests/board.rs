@@ -51,10 +51,7 @@ fn a_line_has_one_user_at_a_time() {
     let line = board.claim(OUT, LineConfig::input(), "first").unwrap();
     let refused = board.claim(OUT, LineConfig::input(), "second").unwrap_err();
     assert_eq!(refused.fault(), FaultKind::Busy);
-    assert_eq!(
-        refused.to_string(),
-        "GPIO17 is claimed by first; release it there first"
-    );
+    assert_eq!(refused.to_string(), "GPIO17 is claimed by first; release it there first");
     assert_eq!(&*board.info(OUT).unwrap().consumer, "first");
     drop(line);
     assert!(!board.info(OUT).unwrap().used);
@@ -82,9 +79,7 @@ fn as_is_reads_an_output_without_touching_it() {
 #[test]
 fn open_drains_share_a_wire() {
     let (mut board, bench) = wired();
-    let config = LineConfig::output(true)
-        .with_drive(Drive::OpenDrain)
-        .with_bias(Bias::PullUp);
+    let config = LineConfig::output(true).with_drive(Drive::OpenDrain).with_bias(Bias::PullUp);
     let mut one = board.claim(OUT, config, "one").unwrap();
     let mut other = board.claim(IN, config, "other").unwrap();
     assert_eq!(one.is_high(), Ok(true));
@@ -106,22 +101,15 @@ fn push_pull_outputs_fight() {
     low.set_low().unwrap(); // the same fight goes on
     low.reconfigure(LineConfig::input()).unwrap();
     assert_eq!(board.bench().level(OUT), Level::High);
-    let fight = Contention {
-        at: Instant::from_nanos(5_000_000),
-        lines: vec![OUT, IN],
-    };
+    let fight = Contention { at: Instant::from_nanos(5_000_000), lines: vec![OUT, IN] };
     assert_eq!(board.bench().contentions(), [fight]);
 }
 
 #[test]
 fn a_floating_input_keeps_its_last_bit() {
     let (mut board, bench) = wired();
-    let mut input = board
-        .claim(IN, LineConfig::input().with_bias(Bias::Disabled), "test")
-        .unwrap();
-    let _unpulled = board
-        .claim(OUT, LineConfig::input().with_bias(Bias::Disabled), "test")
-        .unwrap();
+    let mut input = board.claim(IN, LineConfig::input().with_bias(Bias::Disabled), "test").unwrap();
+    let _unpulled = board.claim(OUT, LineConfig::input().with_bias(Bias::Disabled), "test").unwrap();
     bench.drive(IN, Some(true));
     bench.drive(IN, None);
     assert_eq!(bench.level(IN), Level::Floating);
@@ -142,20 +130,14 @@ fn active_low_inverts_reading_and_writing() {
 fn an_ordered_fault_happens_once_and_changes_nothing() {
     let (mut board, bench) = wired();
     bench.fail_next(OUT, FaultKind::Denied);
-    assert_eq!(
-        board.claim(OUT, LineConfig::output(true), "test").unwrap_err().fault(),
-        FaultKind::Denied
-    );
+    assert_eq!(board.claim(OUT, LineConfig::output(true), "test").unwrap_err().fault(), FaultKind::Denied);
     assert_eq!(board.info(OUT).unwrap().direction, Direction::Input);
     let mut output = board.claim(OUT, LineConfig::output(true), "test").unwrap();
     bench.fail_next(OUT, FaultKind::Gone);
     assert_eq!(output.set_low().unwrap_err().fault(), FaultKind::Gone);
     assert_eq!(bench.level(OUT), Level::High);
     bench.fail_next(OUT, FaultKind::Busy);
-    assert_eq!(
-        output.reconfigure(LineConfig::input()).unwrap_err().fault(),
-        FaultKind::Busy
-    );
+    assert_eq!(output.reconfigure(LineConfig::input()).unwrap_err().fault(), FaultKind::Busy);
     assert!(output.config().is_output());
     assert!(output.set_low().is_ok());
 }
@@ -165,24 +147,15 @@ fn a_line_that_is_not_there_is_refused() {
     let (mut board, bench) = wired();
     let nowhere = LineId(28);
     assert_eq!(board.info(nowhere).unwrap_err().fault(), FaultKind::NoSuchLine);
-    assert_eq!(
-        board.claim(nowhere, LineConfig::input(), "test").unwrap_err().fault(),
-        FaultKind::NoSuchLine
-    );
+    assert_eq!(board.claim(nowhere, LineConfig::input(), "test").unwrap_err().fault(), FaultKind::NoSuchLine);
     bench.drive(nowhere, Some(true));
-    assert_eq!(
-        (bench.level(nowhere), bench.history(nowhere).len()),
-        (Level::Floating, 0)
-    );
+    assert_eq!((bench.level(nowhere), bench.history(nowhere).len()), (Level::Floating, 0));
 }
 
 #[test]
 fn lines_bear_the_names_they_are_given() {
     let board = SimBoard::builder().name(LineId(0), "ID_SDA").build();
-    assert_eq!(
-        [0, 1].map(|line| board.info(LineId(line)).unwrap().name.to_string()),
-        ["ID_SDA", "GPIO1"]
-    );
+    assert_eq!([0, 1].map(|line| board.info(LineId(line)).unwrap().name.to_string()), ["ID_SDA", "GPIO1"]);
 }
 
 #[test]

@@ -38,10 +38,7 @@ fn waiting(line: &mut SimLine) -> Vec<EdgeEvent> {
 fn edges_carry_direction_and_time() {
     let (mut line, bench) = watched(Profile::V1, LineConfig::input().with_edges(Edges::Both));
     bounce(&bench, 3);
-    let seen: Vec<_> = waiting(&mut line)
-        .iter()
-        .map(|edge| (edge.rising, edge.at.as_nanos()))
-        .collect();
+    let seen: Vec<_> = waiting(&mut line).iter().map(|edge| (edge.rising, edge.at.as_nanos())).collect();
     assert_eq!(seen, [(true, 100_000), (false, 200_000), (true, 300_000)]);
 }
 
@@ -50,10 +47,7 @@ fn only_the_edges_asked_for_count_in_logical_levels() {
     let config = LineConfig::input().with_edges(Edges::Rising).active_low();
     let (mut line, bench) = watched(Profile::V1, config);
     bounce(&bench, 4);
-    let seen: Vec<_> = waiting(&mut line)
-        .iter()
-        .map(|edge| (edge.rising, edge.at.as_nanos()))
-        .collect();
+    let seen: Vec<_> = waiting(&mut line).iter().map(|edge| (edge.rising, edge.at.as_nanos())).collect();
     assert_eq!(seen, [(true, 200_000), (true, 400_000)]);
 }
 
@@ -77,17 +71,11 @@ fn the_profiles_lose_different_edges() {
     let (mut first, bench) = watched(Profile::V1, both);
     bounce(&bench, 20);
     let kept = waiting(&mut first);
-    assert_eq!(
-        (kept.len(), kept[0].at.as_nanos(), kept[0].lost),
-        (16, 100_000, Lost::Unknown)
-    );
+    assert_eq!((kept.len(), kept[0].at.as_nanos(), kept[0].lost), (16, 100_000, Lost::Unknown));
     let (mut second, bench) = watched(Profile::V2 { capacity: 16 }, both);
     bounce(&bench, 20);
     let kept = waiting(&mut second);
-    assert_eq!(
-        (kept.len(), kept[0].at.as_nanos(), kept[0].lost),
-        (16, 500_000, Lost::Some(4))
-    );
+    assert_eq!((kept.len(), kept[0].at.as_nanos(), kept[0].lost), (16, 500_000, Lost::Some(4)));
 }
 
 #[test]
@@ -121,10 +109,7 @@ impl Wake for Alarm {
 fn a_waiting_task_is_woken_once() {
     let (mut line, bench) = watched(Profile::V1, LineConfig::input().with_edges(Edges::Both));
     let alarm = Arc::new(Alarm::default());
-    assert!(
-        line.poll_edge(&mut Context::from_waker(&Waker::from(alarm.clone())))
-            .is_pending()
-    );
+    assert!(line.poll_edge(&mut Context::from_waker(&Waker::from(alarm.clone()))).is_pending());
     line.reconfigure(line.config()).unwrap(); // does not forget who waits
     bounce(&bench, 2);
     assert_eq!(alarm.0.load(Ordering::SeqCst), 1);

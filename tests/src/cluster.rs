@@ -47,12 +47,7 @@ impl Cluster {
         let state = folder.path().join("controller");
         init(&state, Some("lab"), address, &address.to_string()).expect("init");
         let (stop, serving) = serve(&state, listener);
-        Self {
-            folder,
-            address,
-            stop: Some(stop),
-            serving,
-        }
+        Self { folder, address, stop: Some(stop), serving }
     }
 
     /// Stops the controller as a signal would and starts it again on the same port.
@@ -62,10 +57,7 @@ impl Cluster {
     /// If it does not stop or start.
     pub async fn restart(&mut self) {
         drop(self.stop.take());
-        (&mut self.serving)
-            .await
-            .expect("the controller's task")
-            .expect("a clean end");
+        (&mut self.serving).await.expect("the controller's task").expect("a clean end");
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -98,11 +90,7 @@ impl Cluster {
     ///
     /// If the controller refuses.
     pub async fn token(&self, uses: u32) -> JoinToken {
-        let wish = TokenWish {
-            lifetime: Duration::from_secs(600),
-            uses,
-            name: None,
-        };
+        let wish = TokenWish { lifetime: Duration::from_secs(600), uses, name: None };
         create_token(&self.admin(), wish).await.expect("a token")
     }
 
@@ -123,9 +111,7 @@ impl Cluster {
     pub async fn nodes_with(&self, count: usize, config: &pi_agent::Config) -> Fleet {
         let token = self.token(u32::try_from(count).expect("few nodes")).await;
         let state = self.folder("nodes");
-        let fleet = pi_sim::up(count, &self.address.to_string(), &token, &state, config)
-            .await
-            .expect("nodes");
+        let fleet = pi_sim::up(count, &self.address.to_string(), &token, &state, config).await.expect("nodes");
         for (name, ..) in &fleet.nodes {
             eventually(async || self.pictl(&["node", "show", name]).await.out.contains("ready")).await;
         }
@@ -144,11 +130,7 @@ impl Cluster {
         let arguments = context.into_iter().chain(arguments.iter().map(Into::into));
         let exit = pictl::run(arguments, &mut out, &mut err).await;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Said {
-            exit,
-            out: text(&out),
-            err: text(&err),
-        }
+        Said { exit, out: text(&out), err: text(&err) }
     }
 
     /// The cluster's CA, to issue what an honest controller would not.
@@ -173,15 +155,9 @@ impl Cluster {
         let public = PublicKey::from_csr(&key.csr().expect("a request")).expect("a public key");
         let uri = format!("{}/{identity}", issuer.cluster().uri());
         let identity = Identity::from_uri(&uri, issuer.cluster()).expect("an identity");
-        let leaf = issuer
-            .issue(&public, &identity, now, Lifetime::NODE)
-            .expect("a certificate");
+        let leaf = issuer.issue(&public, &identity, now, Lifetime::NODE).expect("a certificate");
         let roots = vec![CertificateDer::from(self.issuer().certificate_der().to_vec())];
-        Credentials {
-            chain: vec![CertificateDer::from(leaf.der)],
-            key: key.into_private_key(),
-            roots,
-        }
+        Credentials { chain: vec![CertificateDer::from(leaf.der)], key: key.into_private_key(), roots }
     }
 
     /// A context for `pictl` with these credentials.
@@ -224,7 +200,5 @@ pub async fn eventually(condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .expect("the condition did not come within 20 s");
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the condition did not come within 20 s");
 }

@@ -1,5 +1,7 @@
 //! The acceptor's limits, and what can be replaced while it serves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

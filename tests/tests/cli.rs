@@ -1,5 +1,7 @@
 //! What people see. A change of these texts is a change for them: look at it, then accept it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use insta::assert_snapshot;
 use pictl::Exit;
 use tests::{Cluster, eventually};
@@ -27,20 +29,9 @@ async fn answers() {
     let list = said("gpio list sim-1").await;
     assert_snapshot!(
         "gpio_list",
-        list.lines()
-            .filter(|line| !line.contains('-') || line.contains("18"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        list.lines().filter(|line| !line.contains('-') || line.contains("18")).collect::<Vec<_>>().join("\n")
     );
-    assert_snapshot!(
-        "metrics",
-        said("metrics sim-1")
-            .await
-            .lines()
-            .take(5)
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    assert_snapshot!("metrics", said("metrics sim-1").await.lines().take(5).collect::<Vec<_>>().join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,12 +46,7 @@ async fn mistakes() {
     assert_snapshot!("no_such_node", err("gpio get pi-1 17").await.1);
     assert_snapshot!("no_such_address", err("health pi-1 --direct nowhere").await.1);
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = pictl::run(
-        ["pictl", "--context", "/nowhere/c.toml", "node", "list"],
-        &mut out,
-        &mut err,
-    )
-    .await;
+    let exit = pictl::run(["pictl", "--context", "/nowhere/c.toml", "node", "list"], &mut out, &mut err).await;
     assert_eq!(exit, Exit::Usage);
     assert_snapshot!("no_context", String::from_utf8(err).unwrap());
 }
@@ -71,9 +57,6 @@ async fn help() {
     assert_eq!(pictl::run(["pictl", "--help"], &mut out, &mut err).await, Exit::Done);
     assert_snapshot!("help", String::from_utf8(out).unwrap());
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    assert_eq!(
-        pictl::run(["pictl", "completions", "bash"], &mut out, &mut err).await,
-        Exit::Done
-    );
+    assert_eq!(pictl::run(["pictl", "completions", "bash"], &mut out, &mut err).await, Exit::Done);
     assert!(String::from_utf8(out).unwrap().contains("_pictl()"));
 }

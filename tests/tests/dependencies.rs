@@ -15,10 +15,7 @@ fn root() -> PathBuf {
 fn cargo(arguments: &[&str]) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(arguments)
-        .args(["--locked", "--offline"])
-        .current_dir(root());
+    command.args(arguments).args(["--locked", "--offline"]).current_dir(root());
     let output = command.output().expect("cargo");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {}: {complaint}", arguments.join(" "));
@@ -60,11 +57,7 @@ fn described(package: &Value, dependency: &Value) -> String {
     if let Some(target) = dependency["target"].as_str() {
         conditions.push(format!("target {target}"));
     }
-    if conditions.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name} ({})", conditions.join(", "))
-    }
+    if conditions.is_empty() { name.to_owned() } else { format!("{name} ({})", conditions.join(", ")) }
 }
 
 /// How `actual` differs from `list`, as a diff; empty if it does not.
@@ -131,26 +124,10 @@ const RULES: [Rule; 11] = [
     rule("sim", &["hal-core"], IO),
     rule("mtls", &[], &["prost"]),
     rule("startup", &[], &["prost", "rustls", "tonic"]),
-    rule(
-        "pi-agent",
-        &["agent-lib", "hal-core", "mtls", "proto", "startup"],
-        &["rusqlite"],
-    ),
-    rule(
-        "pi-sim",
-        &["agent-lib", "hal-core", "mtls", "pi-agent", "proto", "sim", "startup"],
-        &["rusqlite"],
-    ),
-    rule(
-        "pi-controller",
-        &["control-lib", "hal-core", "mtls", "proto", "startup"],
-        &["embedded-hal", "gpio-cdev"],
-    ),
-    rule(
-        "pictl",
-        &["mtls", "proto", "startup"],
-        &["embedded-hal", "gpio-cdev", "rusqlite"],
-    ),
+    rule("pi-agent", &["agent-lib", "hal-core", "mtls", "proto", "startup"], &["rusqlite"]),
+    rule("pi-sim", &["agent-lib", "hal-core", "mtls", "pi-agent", "proto", "sim", "startup"], &["rusqlite"]),
+    rule("pi-controller", &["control-lib", "hal-core", "mtls", "proto", "startup"], &["embedded-hal", "gpio-cdev"]),
+    rule("pictl", &["mtls", "proto", "startup"], &["embedded-hal", "gpio-cdev", "rusqlite"]),
 ];
 
 /// The names of everything that is built into a package with all its features, by whatever detour.
@@ -200,13 +177,7 @@ fn a_forbidden_edge_is_found() {
     let rule = RULES.iter().find(|rule| rule.package == "agent-lib").expect("a rule");
     let broken = rule.broken_by(&reached("pi-agent"), &members());
     for name in ["mtls", "proto", "prost", "serde", "startup", "tokio", "tonic"] {
-        assert!(
-            broken.iter().any(|broken| broken == name),
-            "{name} is not in {broken:?}"
-        );
+        assert!(broken.iter().any(|broken| broken == name), "{name} is not in {broken:?}");
     }
-    assert!(
-        !broken.iter().any(|name| name == "hal-core" || name == "thiserror"),
-        "{broken:?}"
-    );
+    assert!(!broken.iter().any(|name| name == "hal-core" || name == "thiserror"), "{broken:?}");
 }

@@ -1,5 +1,7 @@
 //! What cannot be done to a part of one's own process: kill it, signal it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -25,22 +27,13 @@ struct Cluster {
 impl Cluster {
     fn make() -> Self {
         let state = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         init(&state.path().join("c"), Some("lab"), address, &address.to_string()).unwrap();
-        Self {
-            state,
-            address: address.to_string(),
-        }
+        Self { state, address: address.to_string() }
     }
 
     fn serve(&self) -> Running {
-        Running::start(
-            "pi-controller",
-            &["serve", "--state", &self.folder("c").display().to_string()],
-        )
+        Running::start("pi-controller", &["serve", "--state", &self.folder("c").display().to_string()])
     }
 
     fn folder(&self, name: &str) -> std::path::PathBuf {
@@ -53,11 +46,7 @@ impl Cluster {
 
     /// Asks until the controller is there.
     async fn token(&self, uses: u32) -> JoinToken {
-        let wish = TokenWish {
-            lifetime: Duration::from_secs(600),
-            uses,
-            name: None,
-        };
+        let wish = TokenWish { lifetime: Duration::from_secs(600), uses, name: None };
         let token = Mutex::new(None);
         eventually(async || {
             *token.lock().unwrap() = create_token(&self.admin(), wish.clone()).await.ok();
@@ -73,20 +62,11 @@ impl Cluster {
         eventually(async || {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let context = self.admin().display().to_string();
-            pictl::run(
-                ["pictl", "--context", &context, "-o", "json", "node", "list"],
-                &mut out,
-                &mut err,
-            )
-            .await;
+            pictl::run(["pictl", "--context", &context, "-o", "json", "node", "list"], &mut out, &mut err).await;
             let Ok(list) = serde_json::from_slice::<serde_json::Value>(&out) else {
                 return false;
             };
-            let ids = list["nodes"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|node| node["id"].as_str().unwrap().to_owned());
+            let ids = list["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap().to_owned());
             *names.lock().unwrap() = ids.collect();
             true
         })
@@ -112,9 +92,7 @@ async fn a_killed_controller_forgets_no_acknowledged_registration() {
     let mut controller = cluster.serve();
     let token = Arc::new(cluster.token(u32::try_from(NODES).unwrap()).await);
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
-    let queue = Arc::new(Mutex::new(
-        (0..NODES).map(|number| format!("pi-{number}")).collect::<Vec<_>>(),
-    ));
+    let queue = Arc::new(Mutex::new((0..NODES).map(|number| format!("pi-{number}")).collect::<Vec<_>>()));
     let mut workers = JoinSet::new();
     for _ in 0..16 {
         let (cluster, token, acknowledged, queue) =
@@ -145,18 +123,8 @@ async fn a_killed_controller_forgets_no_acknowledged_registration() {
         worker.unwrap();
     }
     assert_eq!(cluster.enrolled().await.len(), NODES);
-    let one_more = join(
-        &token,
-        &cluster.address,
-        "one-more",
-        Inventory::default(),
-        &cluster.folder("one-more"),
-    )
-    .await;
-    assert!(
-        matches!(one_more, Err(JoinError::Refused(_))),
-        "each of the {NODES} used the token once: {one_more:?}"
-    );
+    let one_more = join(&token, &cluster.address, "one-more", Inventory::default(), &cluster.folder("one-more")).await;
+    assert!(matches!(one_more, Err(JoinError::Refused(_))), "each of the {NODES} used the token once: {one_more:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

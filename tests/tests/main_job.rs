@@ -1,5 +1,7 @@
 //! `pictl` → controller → agent → `agent-lib` → board, and what people do wrong on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use hal_core::LineId;
 use mtls::Expect;
 use pi_agent::{Config, Operator, Right};
@@ -27,45 +29,21 @@ async fn a_line_driven_from_the_command_line_is_driven_on_the_board() {
     let bench = &fleet.nodes[0].2;
 
     let said = cluster.pictl(&["gpio", "set", "sim-1", "18", "high"]).await;
-    assert_eq!(
-        (said.exit, said.out.as_str()),
-        (Exit::Done, "sim-1 GPIO18 is high\n"),
-        "{}",
-        said.err
-    );
+    assert_eq!((said.exit, said.out.as_str()), (Exit::Done, "sim-1 GPIO18 is high\n"), "{}", said.err);
     assert_eq!(bench.level(LineId(18)), Level::High);
-    assert_eq!(
-        fleet.nodes[1].2.level(LineId(18)),
-        Level::Low,
-        "the other node is not concerned"
-    );
+    assert_eq!(fleet.nodes[1].2.level(LineId(18)), Level::Low, "the other node is not concerned");
     for name in ["23", "GPIO23", "J8:16"] {
-        assert_eq!(
-            cluster.pictl(&["gpio", "get", "sim-1", name]).await.out,
-            "sim-1 GPIO23 is high\n",
-            "by {name}"
-        );
+        assert_eq!(cluster.pictl(&["gpio", "get", "sim-1", name]).await.out, "sim-1 GPIO23 is high\n", "by {name}");
     }
-    assert_eq!(
-        cluster.pictl(&["gpio", "toggle", "sim-1", "18"]).await.out,
-        "sim-1 GPIO18 is low\n"
-    );
+    assert_eq!(cluster.pictl(&["gpio", "toggle", "sim-1", "18"]).await.out, "sim-1 GPIO18 is low\n");
     assert_eq!(bench.level(LineId(23)), Level::Low);
     let list = cluster.pictl(&["gpio", "list", "sim-1"]).await.out;
-    assert!(
-        list.lines()
-            .any(|line| line.contains("GPIO18") && line.contains("operator/admin")),
-        "{list}"
-    );
+    assert!(list.lines().any(|line| line.contains("GPIO18") && line.contains("operator/admin")), "{list}");
 
     cluster.pictl(&["gpio", "set", "sim-1", "18", "high"]).await;
     let said = cluster.pictl(&["gpio", "release", "sim-1", "--all"]).await;
     assert_eq!((said.exit, said.out.as_str()), (Exit::Done, "sim-1 released GPIO18\n"));
-    assert_ne!(
-        bench.level(LineId(18)),
-        Level::High,
-        "the emergency stop leaves nothing driven high"
-    );
+    assert_ne!(bench.level(LineId(18)), Level::High, "the emergency stop leaves nothing driven high");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,11 +51,7 @@ async fn the_literal_exchange_works_through_the_controller() {
     let cluster = Cluster::start().await;
     let _fleet = cluster.nodes(1).await;
     let admin = mtls::Context::load(&cluster.admin()).unwrap();
-    let channel = admin
-        .dialer()
-        .unwrap()
-        .channel(&admin.controller, Expect::Controller)
-        .unwrap();
+    let channel = admin.dialer().unwrap().channel(&admin.controller, Expect::Controller).unwrap();
     let mut node = NodeAgentClient::new(channel);
     fn named<T>(message: T) -> Request<T> {
         let mut request = Request::new(message);
@@ -91,28 +65,14 @@ async fn the_literal_exchange_works_through_the_controller() {
         metrics.cpu_usage.is_some_and(|usage| (usage - 15.2).abs() < 0.1)
     })
     .await;
-    let write = GpioRequest {
-        pin: Some(18),
-        state: GpioState::High.into(),
-        ..Default::default()
-    };
+    let write = GpioRequest { pin: Some(18), state: GpioState::High.into(), ..Default::default() };
     assert!(node.control_gpio(named(write)).await.unwrap().into_inner().success);
 
     // what later versions bring says so and does nothing
-    let command = node
-        .execute_command(named(CommandRequest::default()))
-        .await
-        .unwrap_err();
+    let command = node.execute_command(named(CommandRequest::default())).await.unwrap_err();
     let logs = node.stream_logs(named(LogFilter::default())).await.unwrap_err();
-    assert_eq!(
-        (command.code(), logs.code()),
-        (Code::Unimplemented, Code::Unimplemented)
-    );
-    assert!(
-        command.message().contains("will run one command"),
-        "{}",
-        command.message()
-    );
+    assert_eq!((command.code(), logs.code()), (Code::Unimplemented, Code::Unimplemented));
+    assert!(command.message().contains("will run one command"), "{}", command.message());
     // without a name there is nobody to forward to
     assert_eq!(node.health_check(()).await.unwrap_err().code(), Code::InvalidArgument);
 }
@@ -136,10 +96,7 @@ async fn wrong_lines_are_refused_with_a_reason_and_nothing_changes() {
     assert_eq!(said.exit, Exit::NotFound, "{}", said.err);
     assert!(said.err.contains("no node is called \"sim-9\""), "{}", said.err);
     let list = cluster.pictl(&["gpio", "list", "sim-1"]).await.out;
-    assert!(
-        !list.contains("operator/") && !list.contains("output"),
-        "something was claimed:\n{list}"
-    );
+    assert!(!list.contains("operator/") && !list.contains("output"), "something was claimed:\n{list}");
     assert!(fleet.nodes[0].2.contentions().is_empty());
 }
 
@@ -151,39 +108,21 @@ async fn a_line_held_by_another_is_refused_and_the_holder_is_named() {
     let bob = cluster.credentials(&cluster.issuer(), "operator/bob", std::time::SystemTime::now());
 
     // bob calls the node itself: its own configuration lists him
-    let channel = cluster
-        .dialer(&bob)
-        .channel(&address.to_string(), Expect::Node(name.clone()))
-        .unwrap();
+    let channel = cluster.dialer(&bob).channel(&address.to_string(), Expect::Node(name.clone())).unwrap();
     let mut direct = NodeAgentClient::new(channel);
-    let write = GpioRequest {
-        line: "heater".to_owned(),
-        state: GpioState::High.into(),
-        ..Default::default()
-    };
+    let write = GpioRequest { line: "heater".to_owned(), state: GpioState::High.into(), ..Default::default() };
     assert_eq!(direct.control_gpio(write).await.unwrap().into_inner().pin, Some(17));
 
     let said = cluster.pictl(&["gpio", "set", "sim-1", "heater", "low"]).await;
     assert_eq!(said.exit, Exit::Conflict, "{}", said.err);
-    assert!(
-        said.err.contains("GPIO17 is held by operator/bob for 0 s"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("GPIO17 is held by operator/bob for 0 s"), "{}", said.err);
     assert_eq!(bench.level(LineId(17)), Level::High);
     // reading disturbs nobody
-    assert_eq!(
-        cluster.pictl(&["gpio", "get", "sim-1", "heater"]).await.out,
-        "sim-1 GPIO17 is high\n"
-    );
+    assert_eq!(cluster.pictl(&["gpio", "get", "sim-1", "heater"]).await.out, "sim-1 GPIO17 is high\n");
 
     // programs find the holder in the details
     cluster.pictl(&["gpio", "set", "sim-1", "18", "high"]).await;
-    let write = GpioRequest {
-        pin: Some(18),
-        state: GpioState::Low.into(),
-        ..Default::default()
-    };
+    let write = GpioRequest { pin: Some(18), state: GpioState::Low.into(), ..Default::default() };
     let refused = direct.control_gpio(write).await.unwrap_err();
     let info = refused.get_details_error_info().unwrap();
     assert_eq!((refused.code(), info.reason.as_str()), (Code::Aborted, "LINE_HELD"));
@@ -191,10 +130,7 @@ async fn a_line_held_by_another_is_refused_and_the_holder_is_named() {
     assert_eq!(info.metadata["line"], "GPIO18");
 
     // bob has the role gpio here and no other
-    assert_eq!(
-        direct.health_check(()).await.unwrap_err().code(),
-        Code::PermissionDenied
-    );
+    assert_eq!(direct.health_check(()).await.unwrap_err().code(), Code::PermissionDenied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,56 +138,26 @@ async fn messages_that_make_no_sense_name_the_field() {
     use proto::agent::v1::gpio_request::Operation;
     use proto::agent::v1::{ClaimLine, ConfigureLine, LineConfig, ReadLine, WriteLines};
     let cluster = Cluster::start().await;
-    let config = Config {
-        operators: vec![Operator {
-            name: "bob".to_owned(),
-            roles: vec![Right::Admin],
-        }],
-        ..Config::default()
-    };
+    let config =
+        Config { operators: vec![Operator { name: "bob".to_owned(), roles: vec![Right::Admin] }], ..Config::default() };
     let fleet = cluster.nodes_with(1, &config).await;
     let (name, address, _) = &fleet.nodes[0];
     let bob = cluster.credentials(&cluster.issuer(), "operator/bob", std::time::SystemTime::now());
-    let channel = cluster
-        .dialer(&bob)
-        .channel(&address.to_string(), Expect::Node(name.clone()))
-        .unwrap();
+    let channel = cluster.dialer(&bob).channel(&address.to_string(), Expect::Node(name.clone())).unwrap();
     let mut node = NodeAgentClient::new(channel);
     let claim = |config| Some(Operation::Claim(ClaimLine { config: Some(config) }));
     let many = vec![proto::agent::v1::LineWrite::default(); 65];
     for (field, request) in [
         ("pin", GpioRequest::default()),
-        (
-            "line",
-            GpioRequest {
-                pin: Some(1),
-                line: "2".into(),
-                ..Default::default()
-            },
-        ),
+        ("line", GpioRequest { pin: Some(1), line: "2".into(), ..Default::default() }),
+        ("state", GpioRequest { pin: Some(1), state: 7, ..Default::default() }),
         (
             "state",
-            GpioRequest {
-                pin: Some(1),
-                state: 7,
-                ..Default::default()
-            },
-        ),
-        (
-            "state",
-            GpioRequest {
-                pin: Some(1),
-                state: 1,
-                operation: Some(Operation::Read(ReadLine {})),
-                ..Default::default()
-            },
+            GpioRequest { pin: Some(1), state: 1, operation: Some(Operation::Read(ReadLine {})), ..Default::default() },
         ),
         (
             "write.lines",
-            GpioRequest {
-                operation: Some(Operation::Write(WriteLines { lines: many })),
-                ..Default::default()
-            },
+            GpioRequest { operation: Some(Operation::Write(WriteLines { lines: many })), ..Default::default() },
         ),
         (
             "configure.config",
@@ -265,10 +171,7 @@ async fn messages_that_make_no_sense_name_the_field() {
             "config.bias",
             GpioRequest {
                 pin: Some(1),
-                operation: claim(LineConfig {
-                    bias: 9,
-                    ..Default::default()
-                }),
+                operation: claim(LineConfig { bias: 9, ..Default::default() }),
                 ..Default::default()
             },
         ),
@@ -276,29 +179,16 @@ async fn messages_that_make_no_sense_name_the_field() {
             "config.direction",
             GpioRequest {
                 pin: Some(1),
-                operation: claim(LineConfig {
-                    drive: 2,
-                    ..Default::default()
-                }),
+                operation: claim(LineConfig { drive: 2, ..Default::default() }),
                 ..Default::default()
             },
         ),
     ] {
         let refused = node.control_gpio(request.clone()).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{request:?}");
-        assert_eq!(
-            refused.get_details_error_info().unwrap().metadata["field"],
-            field,
-            "{request:?}"
-        );
+        assert_eq!(refused.get_details_error_info().unwrap().metadata["field"], field, "{request:?}");
     }
-    let unknown = node
-        .control_gpio(GpioRequest {
-            pin: Some(u32::MAX),
-            ..Default::default()
-        })
-        .await
-        .unwrap_err();
+    let unknown = node.control_gpio(GpioRequest { pin: Some(u32::MAX), ..Default::default() }).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 }
 
@@ -310,11 +200,7 @@ async fn a_node_that_is_gone_is_said_to_be_unreachable() {
     fleet.stop().await;
     let said = cluster.pictl(&["health", "sim-1"]).await;
     assert_eq!(said.exit, Exit::Unreachable, "{}", said.err);
-    assert!(
-        said.err.contains("node/sim-1 cannot be reached at 127.0.0.1:"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("node/sim-1 cannot be reached at 127.0.0.1:"), "{}", said.err);
     assert_eq!(said.err.lines().count(), 1);
 }
 

@@ -1,5 +1,7 @@
 //! The acceptor as somebody else's TLS library sees it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -44,9 +46,7 @@ async fn s_client(address: SocketAddr, arguments: &[&str]) -> String {
 const SPOKE: &[&[u8]] = &[b"\x04\x00\x00\x00\x00\x00", b"hello from the control"];
 
 fn is_in(said: &[u8], marks: &[&[u8]]) -> bool {
-    marks
-        .iter()
-        .any(|mark| said.windows(mark.len()).any(|window| window == *mark))
+    marks.iter().any(|mark| said.windows(mark.len()).any(|window| window == *mark))
 }
 
 /// Connects twice, the second time with the session of the first if there was one.
@@ -55,11 +55,7 @@ async fn twice(address: SocketAddr, folder: &Path) -> [String; 2] {
     let (cert, key, ca, session) = (path("cert.pem"), path("key.pem"), path("ca.pem"), path("session"));
     let own = ["-cert", &cert, "-key", &key, "-CAfile", &ca];
     let first = s_client(address, &[&own[..], &["-sess_out", &session]].concat()).await;
-    let resume: &[&str] = if folder.join("session").exists() {
-        &["-sess_in", &session]
-    } else {
-        &[]
-    };
+    let resume: &[&str] = if folder.join("session").exists() { &["-sess_in", &session] } else { &[] };
     let second = s_client(address, &[&own[..], resume].concat()).await;
     [first, second]
 }
@@ -71,13 +67,9 @@ async fn without_a_certificate_nobody_gets_in() {
     assert!(said.contains("certificate required"), "{said}");
     // nor with TLS 1.2
     let mut old = Command::new("openssl");
-    old.args(["s_client", "-tls1_2", "-connect", &cluster.address.to_string()])
-        .stdin(Stdio::null());
+    old.args(["s_client", "-tls1_2", "-connect", &cluster.address.to_string()]).stdin(Stdio::null());
     let old = old.output().await.unwrap();
-    assert!(
-        String::from_utf8_lossy(&old.stderr).contains("alert protocol version"),
-        "{old:?}"
-    );
+    assert!(String::from_utf8_lossy(&old.stderr).contains("alert protocol version"), "{old:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,10 +81,7 @@ async fn a_session_is_never_resumed() {
         assert!(said.contains("New, TLSv1.3") && !said.contains("Reused"), "{said}");
         assert!(!said.contains("New Session Ticket"), "{said}");
     }
-    assert!(
-        !folder.path().join("session").exists(),
-        "the server gave something to resume with"
-    );
+    assert!(!folder.path().join("session").exists(), "the server gave something to resume with");
 }
 
 /// The control: the same client does resume with a server of rustls' defaults, so that the test above tests something.
@@ -119,9 +108,7 @@ async fn stock_server(listener: TcpListener, own: Credentials) {
     let mut roots = RootCertStore::empty();
     roots.add(own.roots[0].clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -11,9 +11,7 @@ use prost_types::{
 /// The files that are ours.
 fn files() -> Vec<FileDescriptorProto> {
     let all = FileDescriptorSet::decode(proto::DESCRIPTORS).expect("descriptors").file;
-    all.into_iter()
-        .filter(|file| !file.package().starts_with("google."))
-        .collect()
+    all.into_iter().filter(|file| !file.package().starts_with("google.")).collect()
 }
 
 /// Every method with its types: `/package.Service/Method`, `Request -> Response`.
@@ -39,26 +37,11 @@ fn methods() -> BTreeMap<String, String> {
 #[test]
 fn the_given_methods_have_the_given_names_and_types() {
     const GIVEN: [(&str, &str); 9] = [
-        (
-            "/pi.agent.v1.NodeAgent/GetSystemMetrics",
-            "google.protobuf.Empty -> pi.agent.v1.SystemMetrics",
-        ),
-        (
-            "/pi.agent.v1.NodeAgent/ControlGPIO",
-            "pi.agent.v1.GPIORequest -> pi.agent.v1.GPIOResponse",
-        ),
-        (
-            "/pi.agent.v1.NodeAgent/ExecuteCommand",
-            "pi.agent.v1.CommandRequest -> pi.agent.v1.CommandResponse",
-        ),
-        (
-            "/pi.agent.v1.NodeAgent/StreamLogs",
-            "pi.agent.v1.LogFilter -> stream pi.agent.v1.LogEntry",
-        ),
-        (
-            "/pi.agent.v1.NodeAgent/HealthCheck",
-            "google.protobuf.Empty -> pi.agent.v1.HealthStatus",
-        ),
+        ("/pi.agent.v1.NodeAgent/GetSystemMetrics", "google.protobuf.Empty -> pi.agent.v1.SystemMetrics"),
+        ("/pi.agent.v1.NodeAgent/ControlGPIO", "pi.agent.v1.GPIORequest -> pi.agent.v1.GPIOResponse"),
+        ("/pi.agent.v1.NodeAgent/ExecuteCommand", "pi.agent.v1.CommandRequest -> pi.agent.v1.CommandResponse"),
+        ("/pi.agent.v1.NodeAgent/StreamLogs", "pi.agent.v1.LogFilter -> stream pi.agent.v1.LogEntry"),
+        ("/pi.agent.v1.NodeAgent/HealthCheck", "google.protobuf.Empty -> pi.agent.v1.HealthStatus"),
         (
             "/pi.control.v1.ControlPlane/RegisterNode",
             "pi.control.v1.NodeRegistration -> pi.control.v1.RegistrationResponse",
@@ -71,10 +54,7 @@ fn the_given_methods_have_the_given_names_and_types() {
             "/pi.control.v1.ControlPlane/RequestProvisioning",
             "pi.control.v1.ProvisioningRequest -> pi.control.v1.ProvisioningResponse",
         ),
-        (
-            "/pi.control.v1.ControlPlane/ReportHealth",
-            "pi.control.v1.HealthReport -> google.protobuf.Empty",
-        ),
+        ("/pi.control.v1.ControlPlane/ReportHealth", "pi.control.v1.HealthReport -> google.protobuf.Empty"),
     ];
     let methods = methods();
     for (path, types) in GIVEN {
@@ -88,11 +68,8 @@ fn the_given_methods_have_the_given_names_and_types() {
 fn every_method_has_a_row_in_the_access_table_and_every_row_a_method() {
     let methods: BTreeSet<String> = methods().into_keys().collect();
     let rows: Vec<&str> = control_lib::METHODS.iter().map(|(path, _)| *path).collect();
-    let ours: BTreeSet<String> = rows
-        .iter()
-        .filter(|path| !path.starts_with("/grpc.health."))
-        .map(|path| (*path).to_owned())
-        .collect();
+    let ours: BTreeSet<String> =
+        rows.iter().filter(|path| !path.starts_with("/grpc.health.")).map(|path| (*path).to_owned()).collect();
     assert_eq!(methods, ours, "left: the protocol; right: control_lib::METHODS");
     assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), rows.len(), "a row twice");
 }
@@ -121,11 +98,7 @@ fn faults_of_style_are_found() {
         "HTTPServer.do_it: not UpperCamelCase",
         "HTTPServer.do_it: no comment",
     ] {
-        assert!(
-            found.iter().any(|said| said == fault),
-            "not found: {fault}\n{}",
-            found.join("\n")
-        );
+        assert!(found.iter().any(|said| said == fault), "not found: {fault}\n{}", found.join("\n"));
     }
 }
 
@@ -138,27 +111,17 @@ fn faulty_file() -> FileDescriptorProto {
         package: name("pi.lab.v1"),
         message_type: vec![DescriptorProto {
             name: name("badMessage"),
-            field: vec![FieldDescriptorProto {
-                name: name("BadField"),
-                ..FieldDescriptorProto::default()
-            }],
+            field: vec![FieldDescriptorProto { name: name("BadField"), ..FieldDescriptorProto::default() }],
             ..DescriptorProto::default()
         }],
         enum_type: vec![EnumDescriptorProto {
             name: name("Colour"),
-            value: vec![EnumValueDescriptorProto {
-                name: name("RED"),
-                number: Some(0),
-                options: None,
-            }],
+            value: vec![EnumValueDescriptorProto { name: name("RED"), number: Some(0), options: None }],
             ..EnumDescriptorProto::default()
         }],
         service: vec![ServiceDescriptorProto {
             name: name("HTTPServer"),
-            method: vec![MethodDescriptorProto {
-                name: name("do_it"),
-                ..MethodDescriptorProto::default()
-            }],
+            method: vec![MethodDescriptorProto { name: name("do_it"), ..MethodDescriptorProto::default() }],
             ..ServiceDescriptorProto::default()
         }],
         ..FileDescriptorProto::default()
@@ -256,11 +219,7 @@ impl Check {
             // The literal exchange `ControlGPIO(pin: 18, state: HIGH)` is given.
             let given = name == "GPIOState" && ["LOW", "HIGH"].contains(&value.name());
             let prefixed = value.name().strip_prefix(&format!("{prefix}_"));
-            self.expect(
-                given || prefixed.is_some_and(is_upper_snake),
-                &what,
-                &format!("not {prefix}_…"),
-            );
+            self.expect(given || prefixed.is_some_and(is_upper_snake), &what, &format!("not {prefix}_…"));
             let unspecified = format!("{prefix}_UNSPECIFIED");
             let fault = format!("the value 0 is not called {unspecified}");
             self.expect(value.number() != 0 || value.name() == unspecified, &what, &fault);
@@ -282,10 +241,7 @@ impl Check {
 /// Upper camel case; the given names write GPIO in capitals, every other abbreviation is a word like others.
 fn is_upper_camel(name: &str) -> bool {
     let name = name.replace("GPIO", "Gpio");
-    let shouts = name
-        .as_bytes()
-        .windows(2)
-        .any(|pair| pair.iter().all(u8::is_ascii_uppercase));
+    let shouts = name.as_bytes().windows(2).any(|pair| pair.iter().all(u8::is_ascii_uppercase));
     name.starts_with(|first: char| first.is_ascii_uppercase())
         && name.chars().all(|letter| letter.is_ascii_alphanumeric())
         && !shouts

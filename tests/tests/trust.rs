@@ -1,5 +1,7 @@
 //! Who is let in, who is not, and what both sides are told.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, SystemTime};
 
 use control_lib::Issuer;
@@ -57,15 +59,9 @@ async fn a_peer_is_known_by_its_identity_and_not_by_its_address() {
     let fleet = cluster.nodes(1).await;
     let admin = cluster.credentials(&cluster.issuer(), "operator/admin", SystemTime::now());
     let address = fleet.nodes[0].1.to_string();
-    let channel = cluster
-        .dialer(&admin)
-        .channel(&address, Expect::Node("sim-2".to_owned()))
-        .unwrap();
+    let channel = cluster.dialer(&admin).channel(&address, Expect::Node("sim-2".to_owned())).unwrap();
     let refused = NodeAgentClient::new(channel).health_check(()).await.unwrap_err();
-    assert!(
-        mtls::explain(&refused).unwrap().contains("the other end is node/sim-1"),
-        "{refused:?}"
-    );
+    assert!(mtls::explain(&refused).unwrap().contains("the other end is node/sim-1"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,11 +80,7 @@ async fn each_kind_of_certificate_is_good_for_its_own_calls_only() {
     // a node on the fleet API; an operator whom nobody added; an operator who reports as a node
     for who in ["node/sim-1", "operator/mallory"] {
         let mut fleet = FleetClient::new(channel(who, &controller, Expect::Controller));
-        assert_eq!(
-            fleet.list_nodes(list()).await.unwrap_err().code(),
-            Code::PermissionDenied,
-            "{who}"
-        );
+        assert_eq!(fleet.list_nodes(list()).await.unwrap_err().code(), Code::PermissionDenied, "{who}");
     }
     let mut control = ControlPlaneClient::new(channel("operator/admin", &controller, Expect::Controller));
     let refused = control.report_health(HealthReport::default()).await.unwrap_err();
@@ -96,10 +88,7 @@ async fn each_kind_of_certificate_is_good_for_its_own_calls_only() {
 
     // straight to an agent: another node, an operator whom it does not list, a controller
     let node = || Expect::Node(name.clone());
-    for (who, code) in [
-        ("node/sim-2", Code::PermissionDenied),
-        ("operator/admin", Code::PermissionDenied),
-    ] {
+    for (who, code) in [("node/sim-2", Code::PermissionDenied), ("operator/admin", Code::PermissionDenied)] {
         let mut agent = NodeAgentClient::new(channel(who, &address.to_string(), node()));
         assert_eq!(agent.health_check(()).await.unwrap_err().code(), code, "{who}");
     }
@@ -112,26 +101,14 @@ async fn the_caller_cannot_say_for_whom_it_calls() {
     let cluster = Cluster::start().await;
     let _fleet = cluster.nodes(1).await;
     let admin = mtls::Context::load(&cluster.admin()).unwrap();
-    let channel = admin
-        .dialer()
-        .unwrap()
-        .channel(&admin.controller, Expect::Controller)
-        .unwrap();
-    let mut write = tonic::Request::new(proto::agent::v1::GpioRequest {
-        pin: Some(18),
-        state: 2,
-        ..Default::default()
-    });
+    let channel = admin.dialer().unwrap().channel(&admin.controller, Expect::Controller).unwrap();
+    let mut write =
+        tonic::Request::new(proto::agent::v1::GpioRequest { pin: Some(18), state: 2, ..Default::default() });
     write.metadata_mut().insert("pi-node", "sim-1".parse().unwrap());
-    write
-        .metadata_mut()
-        .insert("pi-on-behalf-of", "operator/root".parse().unwrap());
+    write.metadata_mut().insert("pi-on-behalf-of", "operator/root".parse().unwrap());
     NodeAgentClient::new(channel).control_gpio(write).await.unwrap();
     let list = cluster.pictl(&["gpio", "list", "sim-1"]).await.out;
-    assert!(
-        list.contains("operator/admin") && !list.contains("operator/root"),
-        "{list}"
-    );
+    assert!(list.contains("operator/admin") && !list.contains("operator/root"), "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,9 +124,7 @@ async fn a_token_lets_one_key_in_and_that_key_again() {
     // another key is denied, whatever name it wishes for
     for name in ["pi-1", "pi-2"] {
         let refused = ask("b", name).await.unwrap_err();
-        let JoinError::Refused(why) = &refused else {
-            panic!("{refused:?}")
-        };
+        let JoinError::Refused(why) = &refused else { panic!("{refused:?}") };
         assert!(why.contains("used up"), "{why}");
     }
     // the same key again, as after a lost answer, is the same node
@@ -167,13 +142,9 @@ async fn a_used_token_stays_used_after_a_restart() {
     let mut cluster = Cluster::start().await;
     let token = cluster.token(1).await;
     let address = cluster.address.to_string();
-    join(&token, &address, "pi-1", Inventory::default(), &cluster.folder("a"))
-        .await
-        .unwrap();
+    join(&token, &address, "pi-1", Inventory::default(), &cluster.folder("a")).await.unwrap();
     cluster.restart().await;
-    let refused = join(&token, &address, "pi-2", Inventory::default(), &cluster.folder("b"))
-        .await
-        .unwrap_err();
+    let refused = join(&token, &address, "pi-2", Inventory::default(), &cluster.folder("b")).await.unwrap_err();
     assert!(refused.to_string().contains("used up"), "{refused}");
 }
 
@@ -183,32 +154,21 @@ async fn an_unknown_or_altered_token_is_refused() {
     let token = cluster.token(1).await;
     let address = cluster.address.to_string();
     let ask = async |token: &JoinToken| {
-        join(token, &address, "pi-1", Inventory::default(), &cluster.folder("a"))
-            .await
-            .unwrap_err()
-            .to_string()
+        join(token, &address, "pi-1", Inventory::default(), &cluster.folder("a")).await.unwrap_err().to_string()
     };
     // another secret, as if guessed
     let guessed = JoinToken::new("lab", token.ca_pin(), token.id(), JoinToken::new_seed().unwrap()).unwrap();
     let said = ask(&guessed).await;
-    assert!(
-        said.contains("cannot join through 127.0.0.1:") && said.contains("refused"),
-        "{said}"
-    );
+    assert!(said.contains("cannot join through 127.0.0.1:") && said.contains("refused"), "{said}");
     // another CA: the joining machine is the one that refuses
     let text = token.to_text();
     let seed: Vec<&str> = text.split('.').collect();
     assert_eq!(seed.len(), 6);
     let elsewhere = JoinToken::new("lab", [7; 32], token.id(), JoinToken::new_seed().unwrap()).unwrap();
     let said = ask(&elsewhere).await;
-    assert!(
-        said.contains("the CA is not the one that the join token names"),
-        "{said}"
-    );
+    assert!(said.contains("the CA is not the one that the join token names"), "{said}");
     // the real one still works: nothing was lost
-    join(&token, &address, "pi-1", Inventory::default(), &cluster.folder("a"))
-        .await
-        .unwrap();
+    join(&token, &address, "pi-1", Inventory::default(), &cluster.folder("a")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,19 +177,9 @@ async fn a_token_is_good_for_joining_and_nothing_else() {
     let token = cluster.token(1).await;
     let own = mtls::OwnCertificate::new(&token.credentials().unwrap()).unwrap();
     let dialer = mtls::Dialer::joining(own, &token);
-    let channel = || {
-        dialer
-            .channel(&cluster.address.to_string(), Expect::Controller)
-            .unwrap()
-    };
-    let list = FleetClient::new(channel())
-        .list_nodes(ListNodesRequest::default())
-        .await
-        .unwrap_err();
-    let report = ControlPlaneClient::new(channel())
-        .report_health(HealthReport::default())
-        .await
-        .unwrap_err();
+    let channel = || dialer.channel(&cluster.address.to_string(), Expect::Controller).unwrap();
+    let list = FleetClient::new(channel()).list_nodes(ListNodesRequest::default()).await.unwrap_err();
+    let report = ControlPlaneClient::new(channel()).report_health(HealthReport::default()).await.unwrap_err();
     let node = NodeAgentClient::new(channel()).health_check(()).await.unwrap_err();
     for refused in [list, report, node] {
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");

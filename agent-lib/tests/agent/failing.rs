@@ -89,16 +89,10 @@ fn output(id: LineId) -> MockPin {
 /// An agent of which the caller holds these lines.
 fn holding<const N: usize>(pins: [MockPin; N]) -> Agent<MockChip> {
     let mut chip = MockChip::new();
-    chip.expect_chip().return_const(ChipInfo {
-        label: Label::new("mock"),
-        lines: 28,
-        backend: "mock",
-    });
+    chip.expect_chip().return_const(ChipInfo { label: Label::new("mock"), lines: 28, backend: "mock" });
     let ids = pins.each_ref().map(|pin| pin.id());
     for (id, pin) in ids.into_iter().zip(pins) {
-        chip.expect_claim()
-            .withf(move |claimed, _, _| *claimed == id)
-            .return_once(move |_, _, _| Ok(pin));
+        chip.expect_claim().withf(move |claimed, _, _| *claimed == id).return_once(move |_, _, _| Ok(pin));
     }
     let mut agent = Agent::new(chip, Policy::default());
     for id in ids {
@@ -110,16 +104,8 @@ fn holding<const N: usize>(pins: [MockPin; N]) -> Agent<MockChip> {
 #[test]
 fn a_line_that_cannot_be_set_back_does_not_hide_the_first_fault() {
     let mut first = output(FIRST);
-    first
-        .expect_set_state()
-        .with(eq(PinState::High))
-        .times(1)
-        .returning(|_| Ok(()));
-    first
-        .expect_set_state()
-        .with(eq(PinState::Low))
-        .times(1)
-        .returning(|_| Err(Broken));
+    first.expect_set_state().with(eq(PinState::High)).times(1).returning(|_| Ok(()));
+    first.expect_set_state().with(eq(PinState::Low)).times(1).returning(|_| Err(Broken));
     first.expect_reconfigure().times(1).returning(|_| Ok(())); // the agent is dropped: its safe state
     let mut second = output(SECOND);
     second.expect_set_state().times(1).returning(|_| Err(Broken));
@@ -127,14 +113,7 @@ fn a_line_that_cannot_be_set_back_does_not_hide_the_first_fault() {
 
     let mut agent = holding([first, second]);
     let refused = agent.write_all(T0, &anna(), &[(FIRST, true), (SECOND, true)]);
-    assert!(matches!(
-        refused,
-        Err(Refusal::Hardware {
-            line: SECOND,
-            kind: FaultKind::Bus,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(Refusal::Hardware { line: SECOND, kind: FaultKind::Bus, .. })));
     assert_eq!(agent.held_count(), 2);
 }
 
@@ -143,11 +122,7 @@ fn writes_are_taken_back_last_first() {
     let mut order = Sequence::new();
     let mut pins = [FIRST, SECOND, THIRD].map(output);
     let mut expect = |pin: usize, state: PinState, answer: Result<(), Broken>| {
-        let call = pins[pin]
-            .expect_set_state()
-            .with(eq(state))
-            .times(1)
-            .in_sequence(&mut order);
+        let call = pins[pin].expect_set_state().with(eq(state)).times(1).in_sequence(&mut order);
         call.return_const(answer);
     };
     expect(0, PinState::High, Ok(()));
@@ -186,8 +161,5 @@ fn a_level_that_cannot_be_asked_for_is_not_written() {
     pin.expect_set_state().never();
     pin.expect_reconfigure().times(1).returning(|_| Ok(()));
     let refused = holding([pin]).write(T0, &anna(), FIRST, true).unwrap_err();
-    assert_eq!(
-        std::error::Error::source(&refused).unwrap().to_string(),
-        "the wire is broken; solder it"
-    );
+    assert_eq!(std::error::Error::source(&refused).unwrap().to_string(), "the wire is broken; solder it");
 }

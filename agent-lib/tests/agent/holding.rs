@@ -40,10 +40,7 @@ fn checks_come_in_order() {
 fn a_denied_line_is_not_even_read() {
     let (mut agent, _) = agent();
     assert!(matches!(agent.read(T0, KEPT), Err(Refusal::NotAllowed { line: KEPT })));
-    assert!(matches!(
-        agent.write(T0, &anna(), KEPT, true),
-        Err(Refusal::NotAllowed { line: KEPT })
-    ));
+    assert!(matches!(agent.write(T0, &anna(), KEPT, true), Err(Refusal::NotAllowed { line: KEPT })));
     assert!(!agent.board().info(KEPT).unwrap().used);
 }
 
@@ -51,13 +48,9 @@ fn a_denied_line_is_not_even_read() {
 fn claiming_twice_reconfigures() {
     let (mut agent, bench) = agent();
     agent.claim(T0, &anna(), LED, LineConfig::output(true)).unwrap();
-    agent
-        .claim(seconds(1), &anna(), LED, LineConfig::output(false))
-        .unwrap();
+    agent.claim(seconds(1), &anna(), LED, LineConfig::output(false)).unwrap();
     assert_eq!(bench.level(LED), Level::Low);
-    agent
-        .configure(seconds(2), &anna(), LED, LineConfig::input().with_bias(Bias::PullUp))
-        .unwrap();
+    agent.configure(seconds(2), &anna(), LED, LineConfig::input().with_bias(Bias::PullUp)).unwrap();
     assert!(agent.read(seconds(2), LED).unwrap().level);
     assert_eq!(agent.held_count(), 1);
 }
@@ -75,9 +68,7 @@ fn wired_lines_read_each_other() {
 #[test]
 fn active_low_shows_in_the_reading() {
     let (mut agent, bench) = agent();
-    agent
-        .claim(T0, &anna(), LED, LineConfig::output(true).active_low())
-        .unwrap();
+    agent.claim(T0, &anna(), LED, LineConfig::output(true).active_low()).unwrap();
     let reading = agent.read(T0, LED).unwrap();
     assert_eq!((reading.line, reading.level, reading.raw), (LED, true, false));
     assert_eq!(bench.level(LED), Level::Low);
@@ -86,12 +77,7 @@ fn active_low_shows_in_the_reading() {
 #[test]
 fn reading_never_turns_an_output_into_an_input() {
     let (mut agent, bench) = agent();
-    drop(
-        agent
-            .board_mut()
-            .claim(LED, LineConfig::output(true), "an earlier program")
-            .unwrap(),
-    );
+    drop(agent.board_mut().claim(LED, LineConfig::output(true), "an earlier program").unwrap());
     assert!(agent.read(T0, LED).unwrap().raw);
     assert_eq!(agent.board().info(LED).unwrap().direction, Direction::Output);
     assert_eq!((bench.level(LED), agent.held_count()), (Level::High, 0));
@@ -102,28 +88,14 @@ fn a_line_of_another_program_is_busy() {
     let (mut agent, _) = agent();
     let _theirs = agent.board_mut().claim(LED, LineConfig::input(), "gpiomon").unwrap();
     let refused = agent.write(T0, &anna(), LED, true).unwrap_err();
-    assert!(matches!(
-        refused,
-        Refusal::Hardware {
-            line: LED,
-            kind: FaultKind::Busy,
-            ..
-        }
-    ));
-    assert!(
-        std::error::Error::source(&refused)
-            .unwrap()
-            .to_string()
-            .contains("gpiomon")
-    );
+    assert!(matches!(refused, Refusal::Hardware { line: LED, kind: FaultKind::Busy, .. }));
+    assert!(std::error::Error::source(&refused).unwrap().to_string().contains("gpiomon"));
 }
 
 #[test]
 fn the_list_tells_all_of_every_allowed_line() {
     let (mut agent, _) = agent();
-    agent
-        .claim(seconds(1), &anna(), RELAY, LineConfig::output(true))
-        .unwrap();
+    agent.claim(seconds(1), &anna(), RELAY, LineConfig::output(true)).unwrap();
     let list = agent.list(seconds(4));
     assert_eq!(list.len(), 27);
     let relay = list.iter().find(|status| status.line == RELAY).unwrap();
@@ -135,9 +107,5 @@ fn the_list_tells_all_of_every_allowed_line() {
         (Some(11), &["pump".to_string(), "relay".to_string()][..])
     );
     assert_eq!(&*relay.info.unwrap().consumer, "operator/anna");
-    assert!(
-        list.iter()
-            .filter(|status| status.line != RELAY)
-            .all(|status| status.held.is_none())
-    );
+    assert!(list.iter().filter(|status| status.line != RELAY).all(|status| status.held.is_none()));
 }

@@ -30,15 +30,9 @@ fn a_broken_sensor_does_not_hide_the_others() {
     let system = SimMetrics::new(clock.clone());
     let mut meter = Meter::new(system.clone());
     system.set_temperature_millicelsius(None);
-    system.set_memory(Some(Memory {
-        total_bytes: 0,
-        available_bytes: 0,
-    }));
+    system.set_memory(Some(Memory { total_bytes: 0, available_bytes: 0 }));
     meter.sample(clock.now());
     let metrics = meter.latest();
-    assert_eq!(
-        (metrics.temperature_celsius, metrics.memory_usage_percent),
-        (None, None)
-    );
+    assert_eq!((metrics.temperature_celsius, metrics.memory_usage_percent), (None, None));
     assert_eq!(metrics.disk_usage_percent, Some(25.0));
 }

@@ -43,10 +43,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 /// What the table says: may this holder write that line?
 fn writable(table: &Table, who: &Holder, line: LineId) -> bool {
-    usable(line)
-        && table
-            .get(&line)
-            .is_none_or(|(holder, output)| holder == who && output.is_some())
+    usable(line) && table.get(&line).is_none_or(|(holder, output)| holder == who && output.is_some())
 }
 
 fn mine_or_free(table: &Table, who: &Holder, line: LineId) -> bool {
@@ -113,17 +110,9 @@ fn act(agent: &mut Agent<SimBoard>, table: &mut Table, who: &Holder, line: LineI
 
 /// Holders, outputs and free lines are as the table says, in the agent's list, on the board and on the wires.
 fn agrees(agent: &Agent<SimBoard>, bench: &Bench, table: &Table) -> Result<(), TestCaseError> {
-    let held = agent
-        .list(T0)
-        .into_iter()
-        .filter_map(|status| Some((status.line, status.held?)));
-    let held: BTreeMap<_, _> = held
-        .map(|(line, held)| (line, (held.holder, held.config.is_output())))
-        .collect();
-    let due: BTreeMap<_, _> = table
-        .iter()
-        .map(|(line, (who, out))| (*line, (who.clone(), out.is_some())))
-        .collect();
+    let held = agent.list(T0).into_iter().filter_map(|status| Some((status.line, status.held?)));
+    let held: BTreeMap<_, _> = held.map(|(line, held)| (line, (held.holder, held.config.is_output()))).collect();
+    let due: BTreeMap<_, _> = table.iter().map(|(line, (who, out))| (*line, (who.clone(), out.is_some()))).collect();
     prop_assert_eq!(held, due);
     for line in LINES.into_iter().filter(|line| line.0 < 28) {
         prop_assert_eq!(agent.board().info(line).unwrap().used, table.contains_key(&line));

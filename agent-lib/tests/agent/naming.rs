@@ -35,18 +35,12 @@ fn an_unknown_name_is_refused_with_near_ones() {
 
 #[test]
 fn the_kernel_s_names_lead_to_their_lines_unless_two_bear_the_same() {
-    let named = SimBoard::builder()
-        .name(LineId(0), "ID_SDA")
-        .name(LineId(8), "NC")
-        .name(LineId(9), "NC");
+    let named = SimBoard::builder().name(LineId(0), "ID_SDA").name(LineId(8), "NC").name(LineId(9), "NC");
     let agent = Agent::new(named.build(), Policy::default());
     assert_eq!(agent.resolve(LineName::Text("id_sda")).unwrap(), LineId(0));
     let refused = agent.resolve(LineName::Text("ID_SCL"));
     assert!(matches!(refused, Err(Refusal::UnknownLine { near, .. }) if near == ["ID_SDA"]));
-    assert!(matches!(
-        agent.resolve(LineName::Text("NC")),
-        Err(Refusal::UnknownLine { .. })
-    ));
+    assert!(matches!(agent.resolve(LineName::Text("NC")), Err(Refusal::UnknownLine { .. })));
 }
 
 #[test]

@@ -18,20 +18,14 @@ fn a_released_output_is_in_its_safe_state() {
         agent.write(T0, &anna(), LED, true).unwrap();
         agent.release(T0, &anna(), LED).unwrap();
         let info = agent.board().info(LED).unwrap();
-        assert_eq!(
-            (bench.level(LED), info.direction, info.used),
-            (level, direction, false),
-            "{safe:?}"
-        );
+        assert_eq!((bench.level(LED), info.direction, info.used), (level, direction, false), "{safe:?}");
     }
 }
 
 #[test]
 fn a_safe_level_is_the_wire_s() {
     let (mut agent, bench) = agent_with_safe_states([(LED, SafeState::High)]);
-    agent
-        .claim(T0, &anna(), LED, LineConfig::output(true).active_low())
-        .unwrap();
+    agent.claim(T0, &anna(), LED, LineConfig::output(true).active_low()).unwrap();
     assert_eq!(bench.level(LED), Level::Low);
     agent.release(T0, &anna(), LED).unwrap();
     assert_eq!(bench.level(LED), Level::High);
@@ -51,10 +45,7 @@ fn a_released_line_is_free_for_others() {
     let (mut agent, _) = agent();
     agent.write(T0, &anna(), LED, true).unwrap();
     agent.release(T0, &anna(), LED).unwrap();
-    assert!(matches!(
-        agent.release(T0, &anna(), LED),
-        Err(Refusal::NotHeld { line: LED })
-    ));
+    assert!(matches!(agent.release(T0, &anna(), LED), Err(Refusal::NotHeld { line: LED })));
     agent.write(T0, &ben(), LED, true).unwrap();
 }
 
@@ -64,14 +55,7 @@ fn a_line_that_cannot_be_made_safe_stays_with_its_holder() {
     agent.write(T0, &anna(), LED, true).unwrap();
     bench.fail_next(LED, FaultKind::Bus);
     let refused = agent.release(T0, &anna(), LED);
-    assert!(matches!(
-        refused,
-        Err(Refusal::Hardware {
-            line: LED,
-            kind: FaultKind::Bus,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(Refusal::Hardware { line: LED, kind: FaultKind::Bus, .. })));
     assert!(matches!(agent.write(T0, &ben(), LED, true), Err(Refusal::Held { .. })));
     agent.release(T0, &anna(), LED).unwrap();
     assert_eq!(bench.level(LED), Level::Low);
@@ -94,10 +78,7 @@ fn an_emergency_stop_releases_everybody_s_lines() {
     let outcome = agent.release_all(seconds(1));
     assert_eq!(outcome.released, [RELAY, LED]);
     assert!(outcome.failed.is_empty());
-    assert_eq!(
-        (bench.level(RELAY), bench.level(LED), agent.held_count()),
-        (Level::Low, Level::Low, 0)
-    );
+    assert_eq!((bench.level(RELAY), bench.level(LED), agent.held_count()), (Level::Low, Level::Low, 0));
 }
 
 #[test]
@@ -109,15 +90,7 @@ fn an_emergency_stop_goes_on_after_a_failure() {
     bench.fail_next(LED, FaultKind::Gone);
     let outcome = agent.release_all(seconds(1));
     assert_eq!(outcome.released, [RELAY, LineId(23)]);
-    let [
-        (
-            LED,
-            Refusal::Hardware {
-                kind: FaultKind::Gone, ..
-            },
-        ),
-    ] = outcome.failed[..]
-    else {
+    let [(LED, Refusal::Hardware { kind: FaultKind::Gone, .. })] = outcome.failed[..] else {
         panic!("{outcome:?}");
     };
     assert_eq!(agent.held_count(), 1);
@@ -132,10 +105,7 @@ fn a_dropped_agent_leaves_safe_states() {
     }
     bench.fail_next(RELAY, FaultKind::Bus); // does not keep the others from being made safe
     drop(agent);
-    assert_eq!(
-        [RELAY, LED, LineId(23)].map(|line| bench.level(line)),
-        [Level::High, Level::Low, Level::High]
-    );
+    assert_eq!([RELAY, LED, LineId(23)].map(|line| bench.level(line)), [Level::High, Level::Low, Level::High]);
 }
 
 #[test]

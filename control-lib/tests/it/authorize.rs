@@ -12,10 +12,7 @@ fn populated() -> Control {
     join(&mut control, "pi-7", &key()).unwrap();
     let c1 = Identity::controller(name("c1"));
     for role in Role::ALL {
-        let spec = OperatorSpec {
-            name: name(role.as_str()),
-            roles: BTreeSet::from([role]),
-        };
+        let spec = OperatorSpec { name: name(role.as_str()), roles: BTreeSet::from([role]) };
         let decision = control.add_operator(start(), &c1, spec);
         commit(&mut control, decision).unwrap();
     }
@@ -67,10 +64,7 @@ fn caller(column: &str) -> Caller {
 #[test]
 fn the_matrix_holds() {
     let control = populated();
-    let mut lines = MATRIX
-        .trim()
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines = MATRIX.trim().lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let columns = lines.next().unwrap();
     let mut seen = BTreeSet::new();
     for mut cells in lines {
@@ -91,17 +85,9 @@ fn the_matrix_holds() {
 fn each_method_stands_in_the_table_once() {
     let paths: BTreeSet<_> = METHODS.iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), METHODS.len());
-    assert_eq!(
-        access("/pi.control.v1.ControlPlane/SyncClusterState"),
-        Some(Access::Controller)
-    );
-    for absent in [
-        "",
-        "/",
-        "ControlGPIO",
-        "/pi.agent.v1.NodeAgent/controlgpio",
-        "/pi.agent.v1.NodeAgent/ControlGPIO/",
-    ] {
+    assert_eq!(access("/pi.control.v1.ControlPlane/SyncClusterState"), Some(Access::Controller));
+    for absent in ["", "/", "ControlGPIO", "/pi.agent.v1.NodeAgent/controlgpio", "/pi.agent.v1.NodeAgent/ControlGPIO/"]
+    {
         assert_eq!(access(absent), None);
     }
 }
@@ -111,30 +97,12 @@ fn a_denial_says_what_is_missing() {
     let control = populated();
     let denial = |who, method| control.authorize(&who, method).unwrap_err().to_string();
     let gpio = "/pi.agent.v1.NodeAgent/ControlGPIO";
-    assert_eq!(
-        denial(operator("viewer"), gpio),
-        "operator/viewer lacks the role gpio; ask an admin"
-    );
-    assert_eq!(
-        denial(operator("eve"), gpio),
-        "operator/eve is not known here; ask an admin to add it"
-    );
-    assert_eq!(
-        denial(node("pi-9"), gpio),
-        "node/pi-9 is not enrolled; join again with a new token"
-    );
-    assert_eq!(
-        denial(node("pi-7"), gpio),
-        "node/pi-7 may not call this; use a certificate of kind operator"
-    );
-    assert_eq!(
-        denial(Caller::Token, gpio),
-        "a join token may only call RegisterNode; join first"
-    );
-    assert_eq!(
-        denial(operator("admin"), "/x/Y"),
-        "call another method: nobody may call /x/Y"
-    );
+    assert_eq!(denial(operator("viewer"), gpio), "operator/viewer lacks the role gpio; ask an admin");
+    assert_eq!(denial(operator("eve"), gpio), "operator/eve is not known here; ask an admin to add it");
+    assert_eq!(denial(node("pi-9"), gpio), "node/pi-9 is not enrolled; join again with a new token");
+    assert_eq!(denial(node("pi-7"), gpio), "node/pi-7 may not call this; use a certificate of kind operator");
+    assert_eq!(denial(Caller::Token, gpio), "a join token may only call RegisterNode; join first");
+    assert_eq!(denial(operator("admin"), "/x/Y"), "call another method: nobody may call /x/Y");
     let sync = "/pi.control.v1.ControlPlane/SyncClusterState";
     assert_eq!(
         denial(operator("admin"), sync),
@@ -156,10 +124,7 @@ fn a_certificate_whose_holder_is_gone_opens_nothing() {
 #[test]
 fn several_roles_add_up() {
     let mut control = populated();
-    let spec = OperatorSpec {
-        name: name("ben"),
-        roles: BTreeSet::from([Role::Viewer, Role::Logs]),
-    };
+    let spec = OperatorSpec { name: name("ben"), roles: BTreeSet::from([Role::Viewer, Role::Logs]) };
     let decision = control.add_operator(start(), &Identity::controller(name("c1")), spec);
     commit(&mut control, decision).unwrap();
     let may = |method| control.authorize(&operator("ben"), method).is_ok();
@@ -171,14 +136,8 @@ fn several_roles_add_up() {
 fn a_denial_makes_an_audit_row() {
     let (control, method) = (populated(), "/pi.agent.v1.NodeAgent/ExecuteCommand");
     let who = operator("viewer");
-    let row = control
-        .authorize(&who, method)
-        .unwrap_err()
-        .audit(start(), &who, method);
-    assert_eq!(
-        (row.who.as_str(), row.action.as_str(), row.outcome),
-        ("operator/viewer", method, Outcome::Denied)
-    );
+    let row = control.authorize(&who, method).unwrap_err().audit(start(), &who, method);
+    assert_eq!((row.who.as_str(), row.action.as_str(), row.outcome), ("operator/viewer", method, Outcome::Denied));
     assert_eq!(row.detail, "operator/viewer lacks the role exec; ask an admin");
 }
 

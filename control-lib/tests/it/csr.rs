@@ -14,10 +14,7 @@ fn ed25519() -> KeyPair {
 #[test]
 fn the_key_is_taken_out_as_it_went_in() {
     let (p256, ed25519) = (key(), ed25519());
-    assert_eq!(
-        PublicKey::from_csr(&csr(&p256)).unwrap().spki(),
-        p256.subject_public_key_info()
-    );
+    assert_eq!(PublicKey::from_csr(&csr(&p256)).unwrap().spki(), p256.subject_public_key_info());
     let taken = PublicKey::from_csr(&csr(&ed25519)).unwrap();
     assert_eq!(taken.spki(), ed25519.subject_public_key_info());
     assert_eq!(taken.ed25519().unwrap(), ed25519.public_key_raw());
@@ -70,10 +67,7 @@ fn a_key_comes_out_of_a_certificate() {
     let trailing = [certificate.der().as_ref(), &[0]].concat();
     assert_eq!(PublicKey::from_certificate(&trailing), Err(KeyError::Certificate));
     assert_eq!(PublicKey::from_certificate(&csr(&key)), Err(KeyError::Certificate));
-    assert_eq!(
-        PublicKey::from_spki(&key.subject_public_key_info()[1..]),
-        Err(KeyError::Algorithm)
-    );
+    assert_eq!(PublicKey::from_spki(&key.subject_public_key_info()[1..]), Err(KeyError::Algorithm));
 }
 
 proptest! {

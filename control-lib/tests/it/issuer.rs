@@ -24,14 +24,7 @@ fn parse(der: &[u8]) -> X509Certificate<'_> {
 }
 
 fn names<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a GeneralName<'a>> {
-    certificate
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names
-        .iter()
-        .collect()
+    certificate.subject_alternative_name().unwrap().unwrap().value.general_names.iter().collect()
 }
 
 fn time(time: ASN1Time) -> SystemTime {
@@ -46,20 +39,13 @@ fn a_nodes_certificate_says_who_it_is_and_nothing_else() {
     let certificate = parse(&issued.der);
     assert_eq!(certificate.version(), X509Version::V3);
     assert_eq!(certificate.subject().to_string(), "CN=pi-7");
-    let [GeneralName::URI(uri), GeneralName::DNSName(dns)] = names(&certificate)[..] else {
-        panic!("two names")
-    };
+    let [GeneralName::URI(uri), GeneralName::DNSName(dns)] = names(&certificate)[..] else { panic!("two names") };
     assert_eq!((*uri, *dns), ("spiffe://greenhouse/node/pi-7", "pi-7.node.greenhouse"));
     let constraints = certificate.basic_constraints().unwrap().unwrap();
     assert!(constraints.critical && !constraints.value.ca);
     let usage = certificate.key_usage().unwrap().unwrap();
-    assert!(
-        usage.critical && usage.value.flags == 1,
-        "digitalSignature and nothing else"
-    );
-    certificate
-        .verify_signature(Some(parse(issuer.certificate_der()).public_key()))
-        .unwrap();
+    assert!(usage.critical && usage.value.flags == 1, "digitalSignature and nothing else");
+    certificate.verify_signature(Some(parse(issuer.certificate_der()).public_key())).unwrap();
 }
 
 #[test]
@@ -74,11 +60,7 @@ fn only_nodes_and_controllers_can_be_servers() {
         let issued = issue(&issuer, &identity, lifetime);
         let certificate = parse(&issued.der);
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
-        let expected = ExtendedKeyUsage {
-            client_auth: true,
-            server_auth: server,
-            ..no_usage()
-        };
+        let expected = ExtendedKeyUsage { client_auth: true, server_auth: server, ..no_usage() };
         assert_eq!(usage, &expected, "{identity}");
     }
 }
@@ -100,22 +82,17 @@ fn no_usage<'a>() -> ExtendedKeyUsage<'a> {
 fn a_request_that_wishes_for_more_gets_the_same() {
     let key = key();
     let mut wish = CertificateParams::new(["c1.controller.greenhouse".into(), "192.0.2.1".into()]).unwrap();
-    wish.subject_alt_names.push(rcgen::SanType::URI(
-        "spiffe://greenhouse/operator/root".try_into().unwrap(),
-    ));
+    wish.subject_alt_names.push(rcgen::SanType::URI("spiffe://greenhouse/operator/root".try_into().unwrap()));
     wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     wish.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any, ExtendedKeyUsagePurpose::CodeSigning];
-    wish.custom_extensions
-        .push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]));
+    wish.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]));
     let wish = PublicKey::from_csr(wish.serialize_request(&key).unwrap().der()).unwrap();
     let plain = PublicKey::from_csr(&csr(&key)).unwrap();
     assert_eq!(wish, plain);
 
     let issuer = issuer();
-    let issued = issuer
-        .issue(&wish, &Identity::node(name("pi-7")), start(), Lifetime::NODE)
-        .unwrap();
+    let issued = issuer.issue(&wish, &Identity::node(name("pi-7")), start(), Lifetime::NODE).unwrap();
     let certificate = parse(&issued.der);
     assert_eq!(names(&certificate).len(), 2);
     assert!(!certificate.is_ca());
@@ -133,10 +110,7 @@ fn times_are_those_in_the_certificate() {
     assert_eq!(issued.not_after, second + DAY * 7);
     assert_eq!(issued.renew_at(), second + DAY * 7 / 2);
     let validity = parse(&issued.der).validity().clone();
-    assert_eq!(
-        (time(validity.not_before), time(validity.not_after)),
-        (issued.not_before, issued.not_after)
-    );
+    assert_eq!((time(validity.not_before), time(validity.not_after)), (issued.not_before, issued.not_after));
 }
 
 #[test]
@@ -170,15 +144,11 @@ fn key_identifiers_link_member_and_root() {
     let issued = issue(&issuer, &Identity::node(name("pi-7")), Lifetime::NODE);
     let (leaf, root) = (parse(&issued.der), parse(issuer.certificate_der()));
     let identifier = |certificate: &X509Certificate<'_>, own: bool| {
-        certificate
-            .iter_extensions()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectKeyIdentifier(id) if own => Some(id.0.to_vec()),
-                ParsedExtension::AuthorityKeyIdentifier(id) if !own => {
-                    id.key_identifier.as_ref().map(|id| id.0.to_vec())
-                }
-                _ => None,
-            })
+        certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) if own => Some(id.0.to_vec()),
+            ParsedExtension::AuthorityKeyIdentifier(id) if !own => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+            _ => None,
+        })
     };
     assert!(identifier(&root, true).is_some());
     assert_eq!(identifier(&leaf, false), identifier(&root, true));
@@ -189,9 +159,7 @@ fn key_identifiers_link_member_and_root() {
 fn serial_numbers_are_random() {
     let issuer = issuer();
     let node = Identity::node(name("pi-7"));
-    let serials: Vec<_> = (0..20)
-        .map(|_| parse(&issue(&issuer, &node, Lifetime::NODE).der).serial.clone())
-        .collect();
+    let serials: Vec<_> = (0..20).map(|_| parse(&issue(&issuer, &node, Lifetime::NODE).der).serial.clone()).collect();
     let bits = serials.iter().map(|serial| serial.bits()).max().unwrap();
     assert!((100..=128).contains(&bits), "{bits} bits");
     let distinct: std::collections::BTreeSet<_> = serials.iter().collect();
@@ -216,20 +184,11 @@ fn an_authority_comes_back_from_its_two_parts() {
 fn parts_that_do_not_belong_together_are_refused() {
     let (one, two) = (issuer(), issuer());
     let refused = |certificate: &[u8], key: &[u8]| Issuer::from_der(certificate, key).unwrap_err();
-    assert!(matches!(
-        refused(one.certificate_der(), two.key().expose()),
-        OpenCaError::Mismatch
-    ));
+    assert!(matches!(refused(one.certificate_der(), two.key().expose()), OpenCaError::Mismatch));
     assert!(matches!(refused(one.certificate_der(), b"key"), OpenCaError::Key(_)));
-    assert!(matches!(
-        refused(b"certificate", one.key().expose()),
-        OpenCaError::Certificate
-    ));
+    assert!(matches!(refused(b"certificate", one.key().expose()), OpenCaError::Certificate));
     let leaf = issue(&one, &Identity::node(name("pi-7")), Lifetime::NODE);
-    assert!(matches!(
-        refused(&leaf.der, one.key().expose()),
-        OpenCaError::Certificate
-    ));
+    assert!(matches!(refused(&leaf.der, one.key().expose()), OpenCaError::Certificate));
 }
 
 #[test]
@@ -244,10 +203,7 @@ fn the_pin_is_that_of_the_public_key() {
 fn no_debug_output_shows_the_key() {
     let issuer = issuer();
     assert_eq!(format!("{:?}", issuer.key()), "CaKey(..)");
-    assert_eq!(
-        format!("{issuer:?}"),
-        "Issuer { cluster: ClusterId(\"greenhouse\"), .. }"
-    );
+    assert_eq!(format!("{issuer:?}"), "Issuer { cluster: ClusterId(\"greenhouse\"), .. }");
 }
 
 #[test]
@@ -255,9 +211,7 @@ fn no_certificate_outlives_the_root() {
     let issuer = issuer();
     let key = PublicKey::from_csr(&csr(&key())).unwrap();
     let node = Identity::node(name("pi-7"));
-    let late = issuer
-        .issue(&key, &node, issuer.not_after() - DAY, Lifetime::NODE)
-        .unwrap();
+    let late = issuer.issue(&key, &node, issuer.not_after() - DAY, Lifetime::NODE).unwrap();
     assert_eq!(late.not_after, issuer.not_after());
     let too_late = issuer.issue(&key, &node, issuer.not_after(), Lifetime::NODE);
     assert!(matches!(too_late, Err(IssueError::CaExpired)));
@@ -269,10 +223,7 @@ fn a_clock_that_no_certificate_can_express_is_refused() {
     let key = PublicKey::from_csr(&csr(&key())).unwrap();
     let node = Identity::node(name("pi-7"));
     for now in [UNIX_EPOCH, UNIX_EPOCH - DAY] {
-        assert!(matches!(
-            issuer.issue(&key, &node, now, Lifetime::NODE),
-            Err(IssueError::Clock)
-        ));
+        assert!(matches!(issuer.issue(&key, &node, now, Lifetime::NODE), Err(IssueError::Clock)));
     }
     assert!(Issuer::create(&cluster(), UNIX_EPOCH).is_err());
     assert!(Issuer::create(&cluster(), UNIX_EPOCH + DAY * 365 * 8_100).is_err());

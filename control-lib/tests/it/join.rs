@@ -18,16 +18,10 @@ fn a_board_with_a_token_becomes_a_node() {
         panic!("token, node, audit in one transaction: {:?}", decision.changes)
     };
     assert_eq!(token.uses_left, 0);
-    assert_eq!(
-        (&node.name, node.token, node.registered_at),
-        (&name("pi-7"), TokenId::of(&TOKEN), now)
-    );
+    assert_eq!((&node.name, node.token, node.registered_at), (&name("pi-7"), TokenId::of(&TOKEN), now));
     assert_eq!(node.public_key, PublicKey::from_csr(&csr(&key)).unwrap());
     assert_eq!((row.action.as_str(), row.outcome), ("join", Outcome::Allowed));
-    assert_eq!(
-        (row.who.clone(), row.subject.as_str()),
-        (format!("token/{}", TokenId::of(&TOKEN)), "node/pi-7")
-    );
+    assert_eq!((row.who.clone(), row.subject.as_str()), (format!("token/{}", TokenId::of(&TOKEN)), "node/pi-7"));
 
     let revision = control.next_revision();
     control.apply(decision.changes);
@@ -36,14 +30,8 @@ fn a_board_with_a_token_becomes_a_node() {
     assert_eq!((&registered.node, registered.revision), (&node.name, revision));
     assert_eq!(registered.certificate, node.certificate.der);
     assert_eq!(registered.ca_certificate, control.issuer().certificate_der());
-    assert_eq!(
-        (registered.not_after, registered.renew_at),
-        (node.certificate.not_after, node.certificate.renew_at())
-    );
-    assert_eq!(
-        PublicKey::from_certificate(&registered.certificate).unwrap(),
-        node.public_key
-    );
+    assert_eq!((registered.not_after, registered.renew_at), (node.certificate.not_after, node.certificate.renew_at()));
+    assert_eq!(PublicKey::from_certificate(&registered.certificate).unwrap(), node.public_key);
 }
 
 #[test]
@@ -73,20 +61,14 @@ fn a_repeated_join_takes_over_what_the_node_says_now() {
     let key = key();
     let first = join(&mut control, "pi-7", &key).unwrap();
     let endpoints = vec!["192.0.2.7:7443".parse().unwrap()];
-    let moved = Registration {
-        endpoints: endpoints.clone(),
-        ..request("pi-7", &key)
-    };
+    let moved = Registration { endpoints: endpoints.clone(), ..request("pi-7", &key) };
     let decision = control.register(start() + HOUR * 2, BY_TOKEN, moved);
     assert_eq!(audit(&decision.changes).outcome, Outcome::Allowed);
     control.apply(decision.changes);
     assert_eq!(decision.answer.unwrap().certificate, first.certificate);
     let node = control.node(&name("pi-7")).unwrap();
     assert_eq!(node.endpoints, endpoints);
-    assert_eq!(
-        (node.registered_at, node.updated_at),
-        (start() + HOUR, start() + HOUR * 2)
-    );
+    assert_eq!((node.registered_at, node.updated_at), (start() + HOUR, start() + HOUR * 2));
 }
 
 #[test]
@@ -95,10 +77,7 @@ fn a_used_up_token_with_another_key_is_an_alarm() {
     join(&mut control, "pi-7", &key()).unwrap();
     for node in ["pi-7", "pi-8"] {
         let decision = control.register(start() + HOUR, BY_TOKEN, request(node, &key()));
-        assert!(matches!(
-            refused(decision, Outcome::Alarm),
-            RegisterRefusal::TokenUsed(_)
-        ));
+        assert!(matches!(refused(decision, Outcome::Alarm), RegisterRefusal::TokenUsed(_)));
     }
 }
 
@@ -109,10 +88,7 @@ fn a_token_of_several_uses_enrols_that_many() {
     join(&mut control, "pi-8", &key()).unwrap();
     let third = control.register(start() + HOUR, BY_TOKEN, request("pi-9", &key()));
     assert!(matches!(refused(third, Outcome::Alarm), RegisterRefusal::TokenUsed(_)));
-    assert_eq!(
-        control.nodes().map(|node| node.name.as_str()).collect::<Vec<_>>(),
-        ["pi-7", "pi-8"]
-    );
+    assert_eq!(control.nodes().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["pi-7", "pi-8"]);
 }
 
 #[test]
@@ -138,18 +114,10 @@ fn the_key_of_another_node_is_an_alarm() {
 #[test]
 fn an_unknown_or_expired_token_is_refused() {
     let control = control_with_token(1);
-    let other = Presented::Token {
-        public_key: &OTHER_TOKEN,
-    };
-    let unknown = refused(
-        control.register(start(), other, request("pi-7", &key())),
-        Outcome::Denied,
-    );
+    let other = Presented::Token { public_key: &OTHER_TOKEN };
+    let unknown = refused(control.register(start(), other, request("pi-7", &key())), Outcome::Denied);
     assert!(matches!(unknown, RegisterRefusal::TokenUnknown));
-    let late = refused(
-        control.register(start() + DAY, BY_TOKEN, request("pi-7", &key())),
-        Outcome::Denied,
-    );
+    let late = refused(control.register(start() + DAY, BY_TOKEN, request("pi-7", &key())), Outcome::Denied);
     assert!(matches!(late, RegisterRefusal::TokenExpired(_)));
 }
 
@@ -157,50 +125,23 @@ fn an_unknown_or_expired_token_is_refused() {
 fn a_bound_token_enrols_its_name_only() {
     let mut control = control_with_token(1);
     let bound_name = Some(name("pi-7"));
-    make_token(
-        &mut control,
-        TokenSpec {
-            public_key: OTHER_TOKEN,
-            ttl: DAY,
-            uses: 1,
-            bound_name,
-        },
-    );
-    let by_bound = Presented::Token {
-        public_key: &OTHER_TOKEN,
-    };
-    let refusal = refused(
-        control.register(start(), by_bound, request("pi-8", &key())),
-        Outcome::Denied,
-    );
+    make_token(&mut control, TokenSpec { public_key: OTHER_TOKEN, ttl: DAY, uses: 1, bound_name });
+    let by_bound = Presented::Token { public_key: &OTHER_TOKEN };
+    let refusal = refused(control.register(start(), by_bound, request("pi-8", &key())), Outcome::Denied);
     assert!(matches!(refusal, RegisterRefusal::TokenBound { bound } if bound == name("pi-7")));
-    assert!(
-        control
-            .register(start(), by_bound, request("pi-7", &key()))
-            .answer
-            .is_ok()
-    );
+    assert!(control.register(start(), by_bound, request("pi-7", &key())).answer.is_ok());
 }
 
 #[test]
 fn a_join_without_a_good_request_is_refused() {
     let control = control_with_token(1);
     let register = |csr| {
-        let request = Registration {
-            csr,
-            ..request("pi-7", &key())
-        };
+        let request = Registration { csr, ..request("pi-7", &key()) };
         refused(control.register(start(), BY_TOKEN, request), Outcome::Denied)
     };
     assert!(matches!(register(None), RegisterRefusal::CsrMissing));
-    assert!(matches!(
-        register(Some(vec![0; 9000])),
-        RegisterRefusal::Csr(CsrError::TooLarge(9000))
-    ));
-    let request = Registration {
-        endpoints: vec!["pi-7:1".parse().unwrap(); 9],
-        ..request("pi-7", &key())
-    };
+    assert!(matches!(register(Some(vec![0; 9000])), RegisterRefusal::Csr(CsrError::TooLarge(9000))));
+    let request = Registration { endpoints: vec!["pi-7:1".parse().unwrap(); 9], ..request("pi-7", &key()) };
     let refusal = refused(control.register(start(), BY_TOKEN, request), Outcome::Denied);
     assert!(matches!(refusal, RegisterRefusal::Endpoints(9)));
 }
@@ -210,18 +151,8 @@ fn a_second_token_lets_the_same_key_join_again() {
     let mut control = control_with_token(1);
     let key = key();
     let first = join(&mut control, "pi-7", &key).unwrap();
-    make_token(
-        &mut control,
-        TokenSpec {
-            public_key: OTHER_TOKEN,
-            ttl: DAY,
-            uses: 1,
-            bound_name: None,
-        },
-    );
-    let by_other = Presented::Token {
-        public_key: &OTHER_TOKEN,
-    };
+    make_token(&mut control, TokenSpec { public_key: OTHER_TOKEN, ttl: DAY, uses: 1, bound_name: None });
+    let by_other = Presented::Token { public_key: &OTHER_TOKEN };
     let decision = control.register(start() + HOUR * 2, by_other, request("pi-7", &key));
     control.apply(decision.changes);
     assert_ne!(decision.answer.unwrap().certificate, first.certificate);

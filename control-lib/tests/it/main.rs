@@ -49,15 +49,7 @@ fn control() -> Control {
 /// A control plane on which `anna` made a token of `uses` uses for a day.
 fn control_with_token(uses: u32) -> Control {
     let mut control = control();
-    make_token(
-        &mut control,
-        TokenSpec {
-            public_key: TOKEN,
-            ttl: DAY,
-            uses,
-            bound_name: None,
-        },
-    );
+    make_token(&mut control, TokenSpec { public_key: TOKEN, ttl: DAY, uses, bound_name: None });
     control
 }
 
@@ -72,11 +64,7 @@ fn commit<T>(control: &mut Control, decision: Decision<T>) -> T {
 }
 
 fn csr(key: &KeyPair) -> Vec<u8> {
-    CertificateParams::default()
-        .serialize_request(key)
-        .unwrap()
-        .der()
-        .to_vec()
+    CertificateParams::default().serialize_request(key).unwrap().der().to_vec()
 }
 
 fn key() -> KeyPair {
@@ -101,16 +89,8 @@ fn join(control: &mut Control, node: &str, key: &KeyPair) -> Result<Registered, 
 
 /// The one audit row among `changes`.
 fn audit(changes: &[Change]) -> &AuditRow {
-    let rows: Vec<_> = changes
-        .iter()
-        .filter_map(|change| {
-            if let Change::Audit(row) = change {
-                Some(row)
-            } else {
-                None
-            }
-        })
-        .collect();
+    let rows: Vec<_> =
+        changes.iter().filter_map(|change| if let Change::Audit(row) = change { Some(row) } else { None }).collect();
     assert_eq!(rows.len(), 1, "one audit row in {changes:?}");
     rows[0]
 }

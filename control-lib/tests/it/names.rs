@@ -27,10 +27,7 @@ fn an_identity_has_one_uri_and_one_dns_name() {
     assert_eq!(node.uri(&cluster()), "spiffe://greenhouse/node/pi-7");
     assert_eq!(node.dns(&cluster()), "pi-7.node.greenhouse");
     for identity in [node, Identity::operator(name("anna")), Identity::controller(name("c1"))] {
-        assert_eq!(
-            Identity::from_uri(&identity.uri(&cluster()), &cluster()),
-            Ok(identity.clone())
-        );
+        assert_eq!(Identity::from_uri(&identity.uri(&cluster()), &cluster()), Ok(identity.clone()));
         assert_eq!(identity.to_string().parse(), Ok(identity));
     }
 }
@@ -46,26 +43,14 @@ fn an_identity_of_another_form_or_cluster_is_refused() {
     assert_eq!(refused("spiffe://greenhouse"), other);
     assert_eq!(refused("spiffe://greenhouse/pi-7"), IdentityError::Form);
     assert_eq!(refused("spiffe://greenhouse/root/pi-7"), IdentityError::Form);
-    assert_eq!(
-        refused("spiffe://greenhouse/node/"),
-        IdentityError::Name(LabelError::Length(0))
-    );
-    assert_eq!(
-        refused("spiffe://greenhouse/node/pi-7/x"),
-        IdentityError::Name(LabelError::Character('/'))
-    );
-    assert_eq!(
-        refused("spiffe://greenhouse/node/pi-7?x"),
-        IdentityError::Name(LabelError::Character('?'))
-    );
+    assert_eq!(refused("spiffe://greenhouse/node/"), IdentityError::Name(LabelError::Length(0)));
+    assert_eq!(refused("spiffe://greenhouse/node/pi-7/x"), IdentityError::Name(LabelError::Character('/')));
+    assert_eq!(refused("spiffe://greenhouse/node/pi-7?x"), IdentityError::Name(LabelError::Character('?')));
 }
 
 #[test]
 fn a_text_has_256_bytes_and_no_control_characters() {
-    assert_eq!(
-        "Raspberry Pi 5 Modèle B".parse::<Text>().unwrap().as_str(),
-        "Raspberry Pi 5 Modèle B"
-    );
+    assert_eq!("Raspberry Pi 5 Modèle B".parse::<Text>().unwrap().as_str(), "Raspberry Pi 5 Modèle B");
     assert!("x".repeat(256).parse::<Text>().is_ok());
     assert_eq!("x".repeat(257).parse::<Text>(), Err(TextError::TooLong(257)));
     assert_eq!("a\x1b[2J".parse::<Text>(), Err(TextError::Control('\x1b')));
@@ -80,10 +65,7 @@ fn labels_can_be_selected_by() {
     assert_eq!((labels.get("rack"), labels.get("row")), (Some("3"), None));
     assert_eq!(Labels::new([("", "x")]), Err(LabelsError::Key("".into())));
     assert_eq!(Labels::new([("a=b", "x")]), Err(LabelsError::Key("a=b".into())));
-    assert_eq!(
-        Labels::new([("a", "\t")]),
-        Err(LabelsError::Text("a".into(), TextError::Control('\t')))
-    );
+    assert_eq!(Labels::new([("a", "\t")]), Err(LabelsError::Text("a".into(), TextError::Control('\t'))));
     let many = |n: usize| Labels::new((0..n).map(|i| (i.to_string(), "")));
     assert!(many(64).is_ok());
     assert_eq!(many(65), Err(LabelsError::TooMany(65)));
@@ -94,28 +76,10 @@ fn an_endpoint_is_a_host_and_a_port() {
     for good in ["pi-7:7443", "pi_7.local:1", "192.0.2.7:65535", "[2001:db8::7]:7443"] {
         assert_eq!(good.parse::<Endpoint>().unwrap().as_str(), good);
     }
-    for bad in [
-        "",
-        ":7443",
-        "pi-7",
-        "pi-7:",
-        "pi-7:0",
-        "192.0.2.7:0",
-        "pi-7:65536",
-        "pi-7:+1",
-        "2001:db8::7:7443",
-    ] {
+    for bad in ["", ":7443", "pi-7", "pi-7:", "pi-7:0", "192.0.2.7:0", "pi-7:65536", "pi-7:+1", "2001:db8::7:7443"] {
         assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
     }
-    for bad in [
-        "a b:1",
-        "a..b:1",
-        "-a:1",
-        "a\n:1",
-        "http://pi-7:1",
-        "user@pi-7:1",
-        "pi-7:1/x",
-    ] {
+    for bad in ["a b:1", "a..b:1", "-a:1", "a\n:1", "http://pi-7:1", "user@pi-7:1", "pi-7:1/x"] {
         assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
     }
 }

@@ -7,11 +7,7 @@ use control_lib::{Arrival, Presence, Report, State};
 use crate::name;
 
 fn report(boot: &str, sequence: u64) -> Report {
-    Report {
-        boot_id: boot.parse().unwrap(),
-        sequence,
-        status: "OK".parse().unwrap(),
-    }
+    Report { boot_id: boot.parse().unwrap(), sequence, status: "OK".parse().unwrap() }
 }
 
 #[test]

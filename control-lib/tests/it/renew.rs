@@ -19,10 +19,7 @@ fn a_new_key_gets_a_new_certificate_for_the_same_node() {
     let now = start() + DAY * 3;
     let decision = control.register(now, Presented::Node(&pi_7), request("pi-7", &new_key));
     let row = audit(&decision.changes);
-    assert_eq!(
-        (row.who.as_str(), row.action.as_str(), row.outcome),
-        ("node/pi-7", "renew", Outcome::Allowed)
-    );
+    assert_eq!((row.who.as_str(), row.action.as_str(), row.outcome), ("node/pi-7", "renew", Outcome::Allowed));
     control.apply(decision.changes);
     let registered = decision.answer.unwrap();
     let node = control.node(&pi_7).unwrap();
@@ -31,11 +28,7 @@ fn a_new_key_gets_a_new_certificate_for_the_same_node() {
         PublicKey::from_csr(&csr(&new_key)).map_err(|_| unreachable!())
     );
     assert_eq!((node.registered_at, node.updated_at), (start() + HOUR, now));
-    assert_eq!(
-        control.token(&crate::TOKEN).unwrap().uses_left,
-        1,
-        "renewal needs no token"
-    );
+    assert_eq!(control.token(&crate::TOKEN).unwrap().uses_left, 1, "renewal needs no token");
 }
 
 #[test]
@@ -64,23 +57,13 @@ fn without_a_request_only_the_description_changes() {
     let (mut control, key) = enrolled();
     let pi_7 = name("pi-7");
     let before = control.node(&pi_7).unwrap().clone();
-    let inventory = Inventory {
-        model: "Raspberry Pi 5".parse().unwrap(),
-        ..Default::default()
-    };
-    let described = Registration {
-        csr: None,
-        inventory: inventory.clone(),
-        ..request("pi-7", &key)
-    };
+    let inventory = Inventory { model: "Raspberry Pi 5".parse().unwrap(), ..Default::default() };
+    let described = Registration { csr: None, inventory: inventory.clone(), ..request("pi-7", &key) };
     let decision = control.register(start() + DAY, Presented::Node(&pi_7), described.clone());
     assert_eq!(audit(&decision.changes).action, "describe");
     control.apply(decision.changes);
     let after = control.node(&pi_7).unwrap();
-    assert_eq!(
-        (&after.inventory, &after.certificate),
-        (&inventory, &before.certificate)
-    );
+    assert_eq!((&after.inventory, &after.certificate), (&inventory, &before.certificate));
     let again = control.register(start() + DAY * 2, Presented::Node(&pi_7), described);
     assert_eq!(again.changes, [], "an idle node costs no write");
 }
@@ -111,10 +94,7 @@ fn a_node_that_is_not_in_the_table_is_refused() {
     let (control, _) = enrolled();
     let pi_9 = name("pi-9");
     let decision = control.register(start(), Presented::Node(&pi_9), request("pi-9", &key()));
-    assert!(matches!(
-        refused(decision, Outcome::Denied),
-        RegisterRefusal::NodeUnknown(_)
-    ));
+    assert!(matches!(refused(decision, Outcome::Denied), RegisterRefusal::NodeUnknown(_)));
 }
 
 #[test]

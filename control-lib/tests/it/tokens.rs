@@ -10,12 +10,7 @@ use control_lib::{
 use crate::{DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, name, refused, start};
 
 fn spec() -> TokenSpec {
-    TokenSpec {
-        public_key: TOKEN,
-        ttl: DAY * 7,
-        uses: 1000,
-        bound_name: Some(name("pi-7")),
-    }
+    TokenSpec { public_key: TOKEN, ttl: DAY * 7, uses: 1000, bound_name: Some(name("pi-7")) }
 }
 
 #[test]
@@ -29,38 +24,17 @@ fn a_token_is_recorded_and_audited() {
     assert_eq!((&record.created_by, record.created_at), (&anna(), start()));
     assert_eq!(decision.changes[0], Change::PutToken(record.clone()));
     let row = audit(&decision.changes);
-    assert_eq!(
-        (row.who.as_str(), row.action.as_str()),
-        ("operator/anna", "token.create")
-    );
-    assert_eq!(
-        (row.subject.clone(), row.outcome),
-        (format!("token/{}", record.id), Outcome::Allowed)
-    );
+    assert_eq!((row.who.as_str(), row.action.as_str()), ("operator/anna", "token.create"));
+    assert_eq!((row.subject.clone(), row.outcome), (format!("token/{}", record.id), Outcome::Allowed));
 }
 
 #[test]
 fn a_token_out_of_range_is_refused() {
     let control = control_with_token(1);
     let refused = |spec| refused(control.create_token(start(), &anna(), spec), Outcome::Denied);
-    let new = || TokenSpec {
-        public_key: OTHER_TOKEN,
-        ..spec()
-    };
-    assert_eq!(
-        refused(TokenSpec {
-            ttl: Duration::ZERO,
-            ..new()
-        }),
-        CreateTokenRefusal::Ttl
-    );
-    assert_eq!(
-        refused(TokenSpec {
-            ttl: DAY * 7 + Duration::from_nanos(1),
-            ..new()
-        }),
-        CreateTokenRefusal::Ttl
-    );
+    let new = || TokenSpec { public_key: OTHER_TOKEN, ..spec() };
+    assert_eq!(refused(TokenSpec { ttl: Duration::ZERO, ..new() }), CreateTokenRefusal::Ttl);
+    assert_eq!(refused(TokenSpec { ttl: DAY * 7 + Duration::from_nanos(1), ..new() }), CreateTokenRefusal::Ttl);
     assert_eq!(refused(TokenSpec { uses: 0, ..new() }), CreateTokenRefusal::Uses);
     assert_eq!(refused(TokenSpec { uses: 1001, ..new() }), CreateTokenRefusal::Uses);
     assert_eq!(refused(spec()), CreateTokenRefusal::Exists(TokenId::of(&TOKEN)));
@@ -80,66 +54,34 @@ fn roles<const N: usize>(roles: [Role; N]) -> BTreeSet<Role> {
 }
 
 fn add(control: &mut Control, who: &Identity, operator: &str, roles: BTreeSet<Role>) -> Result<(), AddOperatorRefusal> {
-    let spec = OperatorSpec {
-        name: name(operator),
-        roles,
-    };
+    let spec = OperatorSpec { name: name(operator), roles };
     commit(control, control.add_operator(start(), who, spec)).map(drop)
 }
 
 #[test]
 fn an_operator_is_recorded_and_audited() {
     let control = control();
-    let first = OperatorSpec {
-        name: name("anna"),
-        roles: roles([Role::Admin]),
-    };
+    let first = OperatorSpec { name: name("anna"), roles: roles([Role::Admin]) };
     let decision = control.add_operator(start(), &Identity::controller(name("c1")), first);
     let operator = decision.answer.unwrap();
     assert_eq!((&operator.name, operator.created_at), (&name("anna"), start()));
     assert_eq!(decision.changes[0], Change::PutOperator(operator));
     let row = audit(&decision.changes);
-    assert_eq!(
-        (row.who.as_str(), row.subject.as_str()),
-        ("controller/c1", "operator/anna")
-    );
-    assert_eq!(
-        (row.action.as_str(), row.detail.as_str()),
-        ("operator.add", "roles admin")
-    );
+    assert_eq!((row.who.as_str(), row.subject.as_str()), ("controller/c1", "operator/anna"));
+    assert_eq!((row.action.as_str(), row.detail.as_str()), ("operator.add", "roles admin"));
 }
 
 #[test]
 fn nobody_gives_a_role_above_their_own() {
     let mut control = control();
-    add(
-        &mut control,
-        &Identity::controller(name("c1")),
-        "anna",
-        roles([Role::Admin]),
-    )
-    .unwrap();
+    add(&mut control, &Identity::controller(name("c1")), "anna", roles([Role::Admin])).unwrap();
     add(&mut control, &anna(), "ben", roles([Role::Gpio, Role::Viewer])).unwrap();
     let ben = Identity::operator(name("ben"));
     add(&mut control, &ben, "cleo", roles([Role::Gpio])).unwrap();
     let above = |role| Err(AddOperatorRefusal::AboveOwn(role));
-    assert_eq!(
-        add(&mut control, &ben, "dora", roles([Role::Gpio, Role::Exec])),
-        above(Role::Exec)
-    );
-    assert_eq!(
-        add(&mut control, &ben, "dora", roles([Role::Admin])),
-        above(Role::Admin)
-    );
-    assert_eq!(
-        add(
-            &mut control,
-            &Identity::operator(name("eve")),
-            "dora",
-            roles([Role::Viewer])
-        ),
-        above(Role::Viewer)
-    );
+    assert_eq!(add(&mut control, &ben, "dora", roles([Role::Gpio, Role::Exec])), above(Role::Exec));
+    assert_eq!(add(&mut control, &ben, "dora", roles([Role::Admin])), above(Role::Admin));
+    assert_eq!(add(&mut control, &Identity::operator(name("eve")), "dora", roles([Role::Viewer])), above(Role::Viewer));
     assert!(control.operator(&name("dora")).is_none());
 }
 
@@ -148,19 +90,10 @@ fn other_operators_are_refused() {
     let mut control = control();
     let c1 = Identity::controller(name("c1"));
     add(&mut control, &c1, "anna", roles([Role::Viewer])).unwrap();
-    assert_eq!(
-        add(&mut control, &c1, "anna", roles([Role::Admin])),
-        Err(AddOperatorRefusal::Exists(name("anna")))
-    );
-    assert_eq!(
-        add(&mut control, &c1, "ben", roles([])),
-        Err(AddOperatorRefusal::NoRole)
-    );
+    assert_eq!(add(&mut control, &c1, "anna", roles([Role::Admin])), Err(AddOperatorRefusal::Exists(name("anna"))));
+    assert_eq!(add(&mut control, &c1, "ben", roles([])), Err(AddOperatorRefusal::NoRole));
     let node = Identity::node(name("pi-7"));
-    assert_eq!(
-        add(&mut control, &node, "ben", roles([Role::Viewer])),
-        Err(AddOperatorRefusal::NotOperator)
-    );
+    assert_eq!(add(&mut control, &node, "ben", roles([Role::Viewer])), Err(AddOperatorRefusal::NotOperator));
     assert_eq!(control.operators().len(), 1);
 }
 

@@ -39,17 +39,11 @@ impl CdevBoard {
     }
 
     fn new(chip: &Chip) -> Self {
-        Self {
-            label: Label::new(chip.label()),
-            lines: chip.lines().take(usize::from(u16::MAX)).collect(),
-        }
+        Self { label: Label::new(chip.label()), lines: chip.lines().take(usize::from(u16::MAX)).collect() }
     }
 
     fn line(&self, id: LineId) -> Result<&gpio_cdev::Line, CdevError> {
-        let missing = CdevError::NoSuchLine {
-            line: id,
-            lines: self.chip().lines,
-        };
+        let missing = CdevError::NoSuchLine { line: id, lines: self.chip().lines };
         self.lines.get(usize::from(id.0)).ok_or(missing)
     }
 }
@@ -59,25 +53,15 @@ impl Board for CdevBoard {
     type Line = CdevLine;
 
     fn caps(&self) -> Caps {
-        Caps {
-            bias: true,
-            ..Caps::default()
-        } // all that the first interface has; bias since Linux 5.5
+        Caps { bias: true, ..Caps::default() } // all that the first interface has; bias since Linux 5.5
     }
 
     fn chip(&self) -> ChipInfo {
-        ChipInfo {
-            label: self.label,
-            lines: self.lines.len() as u16,
-            backend: "gpio-cdev",
-        }
+        ChipInfo { label: self.label, lines: self.lines.len() as u16, backend: "gpio-cdev" }
     }
 
     fn info(&self, id: LineId) -> Result<LineInfo, CdevError> {
-        let info = self
-            .line(id)?
-            .info()
-            .map_err(|source| CdevError::Kernel { line: id, source })?;
+        let info = self.line(id)?.info().map_err(|source| CdevError::Kernel { line: id, source })?;
         Ok(LineInfo {
             id,
             name: Label::new(info.name().unwrap_or_default()),

@@ -34,10 +34,7 @@ pub(super) fn open_header() -> Result<Chip, CdevError> {
 
 /// Opens one chip by its device file.
 pub(super) fn open(path: &Path) -> Result<Chip, CdevError> {
-    Chip::new(path).map_err(|source| CdevError::Open {
-        path: path.into(),
-        source,
-    })
+    Chip::new(path).map_err(|source| CdevError::Open { path: path.into(), source })
 }
 
 /// The chip that carries the header, of device files and their chips' labels.
@@ -59,35 +56,24 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<PathBuf, String> {
-        pairs
-            .map(|(path, label)| (PathBuf::from(path), label.to_string()))
-            .into()
+        pairs.map(|(path, label)| (PathBuf::from(path), label.to_string())).into()
     }
 
     #[test]
     fn an_early_pi_5_has_its_header_at_4() {
-        let found = labels([
-            ("/dev/gpiochip0", "gpio-brcmstb@107d508500"),
-            ("/dev/gpiochip4", "pinctrl-rp1"),
-        ]);
+        let found = labels([("/dev/gpiochip0", "gpio-brcmstb@107d508500"), ("/dev/gpiochip4", "pinctrl-rp1")]);
         assert_eq!(choose(&found), Some(Path::new("/dev/gpiochip4")));
     }
 
     #[test]
     fn a_pi_5_has_its_header_at_0() {
-        let found = labels([
-            ("/dev/gpiochip0", "pinctrl-rp1"),
-            ("/dev/gpiochip10", "gpio-brcmstb@107d508500"),
-        ]);
+        let found = labels([("/dev/gpiochip0", "pinctrl-rp1"), ("/dev/gpiochip10", "gpio-brcmstb@107d508500")]);
         assert_eq!(choose(&found), Some(Path::new("/dev/gpiochip0")));
     }
 
     #[test]
     fn the_expander_of_a_pi_4_is_not_its_header() {
-        let found = labels([
-            ("/dev/gpiochip0", "pinctrl-bcm2711"),
-            ("/dev/gpiochip1", "raspberrypi-exp-gpio"),
-        ]);
+        let found = labels([("/dev/gpiochip0", "pinctrl-bcm2711"), ("/dev/gpiochip1", "raspberrypi-exp-gpio")]);
         assert_eq!(choose(&found), Some(Path::new("/dev/gpiochip0")));
     }
 

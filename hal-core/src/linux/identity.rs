@@ -44,9 +44,7 @@ impl Identity {
             kernel: text(&kernel.join("osrelease")),
             os: text(&root.join("etc/os-release")).as_deref().and_then(pretty_name),
             architecture: text(&kernel.join("arch")).or_else(|| Some(std::env::consts::ARCH.to_string())),
-            ram_bytes: Meminfo::from_file(root.join("proc/meminfo"))
-                .ok()
-                .map(|memory| memory.mem_total),
+            ram_bytes: Meminfo::from_file(root.join("proc/meminfo")).ok().map(|memory| memory.mem_total),
         }
     }
 }
@@ -86,16 +84,10 @@ mod tests {
         put("proc/device-tree/system/linux,revision", &[0x00, 0xc0, 0x41, 0x70]);
         put("proc/sys/kernel/osrelease", b"6.12.25+rpt-rpi-2712\n");
         put("proc/sys/kernel/arch", b"aarch64\n");
-        put(
-            "proc/sys/kernel/random/boot_id",
-            b"5e0d4b2e-8f3c-4f57-9a52-0f8b0a6b9c11\n",
-        );
+        put("proc/sys/kernel/random/boot_id", b"5e0d4b2e-8f3c-4f57-9a52-0f8b0a6b9c11\n");
         put("proc/meminfo", MEMINFO.as_bytes());
         put("etc/machine-id", b"0123456789abcdef0123456789abcdef\n");
-        put(
-            "etc/os-release",
-            b"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-        );
+        put("etc/os-release", b"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
         root
     }
 
@@ -123,13 +115,7 @@ mod tests {
     fn an_empty_tree_is_nobody() {
         let root = tempfile::tempdir().unwrap();
         let architecture = Some(std::env::consts::ARCH.to_string());
-        assert_eq!(
-            Identity::read(root.path()),
-            Identity {
-                architecture,
-                ..Identity::default()
-            }
-        );
+        assert_eq!(Identity::read(root.path()), Identity { architecture, ..Identity::default() });
     }
 
     #[test]

@@ -39,14 +39,7 @@ impl CdevLine {
     ) -> Result<Self, CdevError> {
         let request = request(&line, id, config, consumer)?;
         let written = first_level(config);
-        Ok(Self {
-            line,
-            id,
-            consumer: consumer.to_string(),
-            config,
-            request,
-            written,
-        })
+        Ok(Self { line, id, consumer: consumer.to_string(), config, request, written })
     }
 
     /// The descriptor that is readable while edges wait; `None` on a line that reports none.
@@ -61,9 +54,7 @@ impl CdevLine {
         let Request::Level(handle) = self.output()? else {
             return Err(CdevError::Lost { line: self.id });
         };
-        handle
-            .set_value(level.into())
-            .map_err(|source| CdevError::Kernel { line: self.id, source })?;
+        handle.set_value(level.into()).map_err(|source| CdevError::Kernel { line: self.id, source })?;
         self.written = level;
         Ok(())
     }
@@ -74,21 +65,12 @@ impl CdevLine {
             Request::Edges(handle) => handle.get_value(),
             Request::Lost => return Err(CdevError::Lost { line: self.id }),
         };
-        value
-            .map(|value| value != 0)
-            .map_err(|source| CdevError::Kernel { line: self.id, source })
+        value.map(|value| value != 0).map_err(|source| CdevError::Kernel { line: self.id, source })
     }
 
     fn output(&self) -> Result<&Request, CdevError> {
-        let wrong = CdevError::WrongMode {
-            line: self.id,
-            needed: "an output",
-        };
-        if self.config.is_output() {
-            Ok(&self.request)
-        } else {
-            Err(wrong)
-        }
+        let wrong = CdevError::WrongMode { line: self.id, needed: "an output" };
+        if self.config.is_output() { Ok(&self.request) } else { Err(wrong) }
     }
 
     /// Gives the line up and requests it as `config` says.
@@ -158,10 +140,7 @@ impl Line for CdevLine {
 
     fn poll_edge(&mut self, _cx: &mut Context<'_>) -> Poll<Result<EdgeEvent, CdevError>> {
         let Request::Edges(handle) = &mut self.request else {
-            return Poll::Ready(Err(CdevError::WrongMode {
-                line: self.id,
-                needed: "an input with edges",
-            }));
+            return Poll::Ready(Err(CdevError::WrongMode { line: self.id, needed: "an input with edges" }));
         };
         match handle.get_event() {
             Ok(event) => Poll::Ready(Ok(edge(self.id, &event))),
@@ -174,11 +153,5 @@ impl Line for CdevLine {
 /// The first interface reports logical edges and neither numbers nor losses.
 fn edge(line: LineId, event: &LineEvent) -> EdgeEvent {
     let rising = event.event_type() == EventType::RisingEdge;
-    EdgeEvent {
-        line,
-        rising,
-        at: Instant::from_nanos(event.timestamp()),
-        seq: None,
-        lost: Lost::Unknown,
-    }
+    EdgeEvent { line, rising, at: Instant::from_nanos(event.timestamp()), seq: None, lost: Lost::Unknown }
 }

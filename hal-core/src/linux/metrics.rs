@@ -19,9 +19,7 @@ pub struct ProcfsMetrics {
 impl ProcfsMetrics {
     /// Finds the thermal zone; all else is opened at each reading.
     pub fn new() -> Self {
-        Self {
-            zone: thermal::processor_zone(Path::new("/sys/class/thermal")),
-        }
+        Self { zone: thermal::processor_zone(Path::new("/sys/class/thermal")) }
     }
 }
 
@@ -43,10 +41,7 @@ fn cpu() -> Option<CpuTime> {
     // Guest time is part of user time already (proc_stat(5)). Stolen time counts as busy: nobody here could use it.
     let kernel = [time.irq, time.softirq, time.steal].into_iter().flatten().sum::<u64>();
     let busy_ticks = time.user + time.nice + time.system + kernel;
-    Some(CpuTime {
-        busy_ticks,
-        total_ticks: busy_ticks + time.idle + time.iowait.unwrap_or_default(),
-    })
+    Some(CpuTime { busy_ticks, total_ticks: busy_ticks + time.idle + time.iowait.unwrap_or_default() })
 }
 
 fn load() -> Option<[f32; 3]> {
@@ -56,19 +51,13 @@ fn load() -> Option<[f32; 3]> {
 
 fn memory() -> Option<Memory> {
     let memory = Meminfo::current().ok()?;
-    Some(Memory {
-        total_bytes: memory.mem_total,
-        available_bytes: memory.mem_available?,
-    })
+    Some(Memory { total_bytes: memory.mem_total, available_bytes: memory.mem_available? })
 }
 
 fn disk() -> Option<Disk> {
     let root = statvfs("/").ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(root.f_frsize);
-    Some(Disk {
-        total_bytes: bytes(root.f_blocks),
-        available_bytes: bytes(root.f_bavail),
-    })
+    Some(Disk { total_bytes: bytes(root.f_blocks), available_bytes: bytes(root.f_bavail) })
 }
 
 fn uptime() -> Option<Duration> {
@@ -105,10 +94,7 @@ mod tests {
 
     #[test]
     fn a_missing_sensor_is_absent() {
-        let mut sample = Sample {
-            temperature_millicelsius: Some(1),
-            ..Sample::default()
-        };
+        let mut sample = Sample { temperature_millicelsius: Some(1), ..Sample::default() };
         ProcfsMetrics::default().sample(&mut sample);
         assert_eq!(sample.temperature_millicelsius, None);
     }

@@ -27,13 +27,8 @@ pub(super) fn request(
 ) -> Result<Request, CdevError> {
     let flags = flags(id, config)?;
     let request = match wanted_edges(config) {
-        None => line
-            .request(flags, first_level(config).into(), consumer)
-            .map(Request::Level),
-        Some(edges) => line
-            .events(flags, edges, consumer)
-            .and_then(unblocked)
-            .map(Request::Edges),
+        None => line.request(flags, first_level(config).into(), consumer).map(Request::Level),
+        Some(edges) => line.events(flags, edges, consumer).and_then(unblocked).map(Request::Edges),
     };
     request.map_err(|source| refused(line, id, config, source))
 }
@@ -64,11 +59,7 @@ pub(super) fn flags(id: LineId, config: LineConfig) -> Result<LineRequestFlags, 
         LineMode::Input { bias, .. } => LineRequestFlags::INPUT | bias_flag(bias),
         LineMode::Output { drive, bias, .. } => LineRequestFlags::OUTPUT | bias_flag(bias) | drive_flag(drive),
     };
-    let polarity = if config.active_low {
-        LineRequestFlags::ACTIVE_LOW
-    } else {
-        LineRequestFlags::empty()
-    };
+    let polarity = if config.active_low { LineRequestFlags::ACTIVE_LOW } else { LineRequestFlags::empty() };
     Ok(flags | polarity)
 }
 
@@ -93,12 +84,8 @@ fn drive_flag(drive: Drive) -> LineRequestFlags {
 
 fn wanted_edges(config: LineConfig) -> Option<EventRequestFlags> {
     match config.mode {
-        LineMode::Input {
-            edges: Edges::Rising, ..
-        } => Some(EventRequestFlags::RISING_EDGE),
-        LineMode::Input {
-            edges: Edges::Falling, ..
-        } => Some(EventRequestFlags::FALLING_EDGE),
+        LineMode::Input { edges: Edges::Rising, .. } => Some(EventRequestFlags::RISING_EDGE),
+        LineMode::Input { edges: Edges::Falling, .. } => Some(EventRequestFlags::FALLING_EDGE),
         LineMode::Input { edges: Edges::Both, .. } => Some(EventRequestFlags::BOTH_EDGES),
         _ => None,
     }
@@ -127,19 +114,8 @@ mod tests {
 
     #[test]
     fn debouncing_is_refused() {
-        let mode = LineMode::Input {
-            bias: Bias::AsIs,
-            edges: Edges::Both,
-            debounce_us: 1,
-        };
-        let error = flags(
-            LineId(2),
-            LineConfig {
-                mode,
-                active_low: false,
-            },
-        )
-        .unwrap_err();
+        let mode = LineMode::Input { bias: Bias::AsIs, edges: Edges::Both, debounce_us: 1 };
+        let error = flags(LineId(2), LineConfig { mode, active_low: false }).unwrap_err();
         assert_eq!(error.fault(), FaultKind::Unsupported);
     }
 

@@ -11,11 +11,7 @@ use std::vec::Vec;
 pub(super) fn processor_zone(thermal: &Path) -> Option<PathBuf> {
     let zones = zones(thermal);
     let exact = zones.iter().find(|(kind, _)| kind == "cpu-thermal");
-    let alike = || {
-        zones
-            .iter()
-            .find(|(kind, _)| ["cpu", "soc", "x86_pkg"].iter().any(|part| kind.contains(part)))
-    };
+    let alike = || zones.iter().find(|(kind, _)| ["cpu", "soc", "x86_pkg"].iter().any(|part| kind.contains(part)));
     exact.or_else(alike).map(|(_, zone)| zone.join("temp"))
 }
 

@@ -36,11 +36,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(5),
-            handshakes: 256,
-            connections: 2048,
-        }
+        Self { handshake_timeout: Duration::from_secs(5), handshakes: 256, connections: 2048 }
     }
 }
 
@@ -78,11 +74,7 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self {
-            tls: TlsAcceptor::from(Arc::new(config)),
-            verifier,
-            limits,
-        })
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, limits })
     }
 
     /// Accepts from `listener` until the stream is dropped. Refused handshakes are logged, one line each, and counted
@@ -132,11 +124,7 @@ impl Acceptor {
         match timeout(self.limits.handshake_timeout, self.tls.accept(tcp)).await {
             Ok(Ok(tls)) => {
                 let peer = self.peer(&tls, address)?;
-                Some(Connection {
-                    tls,
-                    peer,
-                    _permit: permit,
-                })
+                Some(Connection { tls, peer, _permit: permit })
             }
             Ok(Err(error)) => {
                 tracing::info!(%address, %error, "refused a connection");

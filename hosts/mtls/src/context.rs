@@ -61,23 +61,12 @@ impl Context {
     pub fn load(path: &Path) -> Result<Self, ContextError> {
         let place = path.display().to_string();
         let text = String::from_utf8_lossy(&read_private(path).map_err(CredentialsError::from)?).into_owned();
-        let File {
-            controller,
-            ca,
-            certificate,
-            key,
-        } = toml::from_str(&text).map_err(|error| ContextError::Form(place.clone(), Box::new(error)))?;
+        let File { controller, ca, certificate, key } =
+            toml::from_str(&text).map_err(|error| ContextError::Form(place.clone(), Box::new(error)))?;
         let credentials = Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), ca.as_bytes(), &place)?;
-        let identity = credentials
-            .chain
-            .first()
-            .and_then(|leaf| PeerIdentity::from_certificate(leaf).ok());
+        let identity = credentials.chain.first().and_then(|leaf| PeerIdentity::from_certificate(leaf).ok());
         match identity.filter(|identity| identity.kind == Kind::Operator) {
-            Some(identity) => Ok(Self {
-                controller,
-                identity,
-                credentials,
-            }),
+            Some(identity) => Ok(Self { controller, identity, credentials }),
             None => Err(ContextError::NotAnOperator(place)),
         }
     }
@@ -106,9 +95,6 @@ impl Context {
     /// If certificate and key do not fit, or the roots cannot be used.
     pub fn dialer(&self) -> Result<Dialer, ContextError> {
         let own: Arc<OwnCertificate> = OwnCertificate::new(&self.credentials)?;
-        Ok(Dialer::new(
-            own,
-            Trust::new(&self.identity.cluster, &self.credentials.roots)?,
-        ))
+        Ok(Dialer::new(own, Trust::new(&self.identity.cluster, &self.credentials.roots)?))
     }
 }

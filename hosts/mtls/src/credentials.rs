@@ -62,12 +62,7 @@ impl Credentials {
     /// If one is missing, is no PEM, or can be read by others.
     pub fn load(folder: &Path) -> Result<Self, CredentialsError> {
         let text = |file| read_private(&folder.join(file));
-        Self::from_pem(
-            &text(CERTIFICATE_FILE)?,
-            &text(KEY_FILE)?,
-            &text(ROOTS_FILE)?,
-            &folder.display().to_string(),
-        )
+        Self::from_pem(&text(CERTIFICATE_FILE)?, &text(KEY_FILE)?, &text(ROOTS_FILE)?, &folder.display().to_string())
     }
 
     /// Takes them from three PEM texts; `place` is named in errors.
@@ -77,10 +72,7 @@ impl Credentials {
     /// If one of the texts does not hold what it should.
     pub fn from_pem(chain: &[u8], key: &[u8], roots: &[u8], place: &str) -> Result<Self, CredentialsError> {
         let parse = |text| pem::parse(text).map_err(|error| CredentialsError::Pem(place.to_owned(), error));
-        let missing = |what| CredentialsError::Missing {
-            what,
-            place: place.to_owned(),
-        };
+        let missing = |what| CredentialsError::Missing { what, place: place.to_owned() };
         let (chain, roots) = (parse(chain)?.certificates, parse(roots)?.certificates);
         let key = parse(key)?.key.ok_or_else(|| missing("private key"))?;
         if chain.is_empty() || roots.is_empty() {
@@ -131,17 +123,12 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("chain", &self.chain.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("chain", &self.chain.len()).finish_non_exhaustive()
     }
 }
 
 fn certificates_pem(certificates: &[CertificateDer<'_>]) -> String {
-    certificates
-        .iter()
-        .map(|certificate| pem::write("CERTIFICATE", certificate))
-        .collect()
+    certificates.iter().map(|certificate| pem::write("CERTIFICATE", certificate)).collect()
 }
 
 /// A key that a process made for itself (P-256); it never leaves the machine.
@@ -175,10 +162,7 @@ impl OwnKey {
         };
         let place = path.display().to_string();
         let pem = pem::parse(&text).map_err(|error| CredentialsError::Pem(place.clone(), error))?;
-        let der = pem.key.ok_or(CredentialsError::Missing {
-            what: "private key",
-            place,
-        })?;
+        let der = pem.key.ok_or(CredentialsError::Missing { what: "private key", place })?;
         KeyPair::try_from(&der).map(Self).map_err(CredentialsError::Make)
     }
 
@@ -188,9 +172,7 @@ impl OwnKey {
     ///
     /// If signing fails; none in practice.
     pub fn csr(&self) -> Result<Vec<u8>, CredentialsError> {
-        let request = CertificateParams::default()
-            .serialize_request(&self.0)
-            .map_err(CredentialsError::Make)?;
+        let request = CertificateParams::default().serialize_request(&self.0).map_err(CredentialsError::Make)?;
         Ok(request.der().to_vec())
     }
 

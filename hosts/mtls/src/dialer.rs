@@ -86,18 +86,12 @@ enum Roots {
 impl Dialer {
     /// Shows `own`, believes `trust`.
     pub fn new(own: Arc<OwnCertificate>, trust: Arc<Trust>) -> Self {
-        Self {
-            own,
-            roots: Roots::Trusted(trust),
-        }
+        Self { own, roots: Roots::Trusted(trust) }
     }
 
     /// Shows the token's certificate and believes the CA that the token pins.
     pub fn joining(own: Arc<OwnCertificate>, token: &JoinToken) -> Self {
-        Self {
-            own,
-            roots: Roots::Pinned(token.ca_pin(), token.cluster().to_owned()),
-        }
+        Self { own, roots: Roots::Pinned(token.ca_pin(), token.cluster().to_owned()) }
     }
 
     /// A channel to `address` (`host:port`) that connects at the first call and again after a loss. A call that finds
@@ -107,28 +101,20 @@ impl Dialer {
     ///
     /// If `address` is not one. Nothing is connected yet.
     pub fn channel(&self, address: &str, expect: Expect) -> Result<Channel, DialError> {
-        let uri: Uri = format!("http://{address}")
-            .parse()
-            .map_err(|_| DialError::Address(address.to_owned()))?;
+        let uri: Uri = format!("http://{address}").parse().map_err(|_| DialError::Address(address.to_owned()))?;
         let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
-        let target = authority
-            .map(ToString::to_string)
-            .ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let target = authority.map(ToString::to_string).ok_or_else(|| DialError::Address(address.to_owned()))?;
         let cluster = match &self.roots {
             Roots::Trusted(trust) => trust.cluster(),
             Roots::Pinned(_, cluster) => cluster,
         };
-        let name = expect
-            .server_name(cluster)
-            .ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
         let tls = TlsConnector::from(Arc::new(self.config(expect).map_err(DialError::Tls)?));
         let connector = service_fn(move |_: Uri| {
             let (target, tls, name) = (target.clone(), tls.clone(), name.clone());
             async move {
                 let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name))
-                    .await
-                    .map_err(|_| late())?;
+                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name)).await.map_err(|_| late())?;
                 connection.map(TokioIo::new)
             }
         });
@@ -140,10 +126,7 @@ impl Dialer {
     }
 
     fn config(&self, expect: Expect) -> Result<ClientConfig, Error> {
-        let verifier = ServerVerifier {
-            roots: self.roots.clone(),
-            expect,
-        };
+        let verifier = ServerVerifier { roots: self.roots.clone(), expect };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous() // the word is rustls' for "own verifier"; ours is stricter than the stock one
@@ -180,9 +163,7 @@ impl ServerVerifier {
         match &self.roots {
             Roots::Trusted(trust) => Ok(trust.store()),
             Roots::Pinned(pin, _) => {
-                let pinned = sent
-                    .iter()
-                    .find(|ca| public_key_pin(ca).is_ok_and(|found| found == *pin));
+                let pinned = sent.iter().find(|ca| public_key_pin(ca).is_ok_and(|found| found == *pin));
                 let foreign = || Error::General("the CA is not the one that the join token names".to_owned());
                 let mut store = RootCertStore::empty();
                 store.add(pinned.ok_or_else(foreign)?.clone().into_owned())?;
@@ -216,10 +197,7 @@ impl ServerCertVerifier for ServerVerifier {
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
         let identity = self.identify(end_entity)?;
         if !self.expect.matches(&identity) {
-            return Err(Error::General(format!(
-                "the other end is {identity}, expected {:?}",
-                self.expect
-            )));
+            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -249,9 +227,7 @@ impl ServerCertVerifier for ServerVerifier {
 
 impl std::fmt::Debug for ServerVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerVerifier")
-            .field("expect", &self.expect)
-            .finish_non_exhaustive()
+        f.debug_struct("ServerVerifier").field("expect", &self.expect).finish_non_exhaustive()
     }
 }
 

@@ -40,11 +40,7 @@ pub enum FileError {
 
 impl FileError {
     fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
-        move |source| Self::Io {
-            verb,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { verb, path: path.to_owned(), source }
     }
 
     /// Whether the file does not exist.
@@ -59,11 +55,7 @@ impl FileError {
 ///
 /// If the system refuses, or if `path` exists and group or others may enter it.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(FileError::io("create", path))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io("create", path))?;
     refuse_loose(path, &fs::metadata(path).map_err(FileError::io("inspect", path))?)
 }
 
@@ -76,9 +68,7 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(FileError::io("read", path))?;
     refuse_loose(path, &file.metadata().map_err(FileError::io("inspect", path))?)?;
     let mut bytes = Vec::new();
-    file.take(MAXIMUM_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(FileError::io("read", path))?;
+    file.take(MAXIMUM_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > MAXIMUM_BYTES {
         return Err(FileError::TooLarge { path: path.to_owned() });
     }
@@ -95,9 +85,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&temporary).map_err(FileError::io("create", &temporary))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(FileError::io("write", &temporary))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(FileError::io("write", &temporary))?;
     fs::rename(&temporary, path).map_err(FileError::io("replace", path))?;
     sync_folder_of(path)
 }
@@ -108,18 +96,13 @@ fn sync_folder_of(path: &Path) -> Result<(), FileError> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::io("sync", folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::io("sync", folder))
 }
 
 fn refuse_loose(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
     match metadata.permissions().mode() & 0o7777 {
         mode if mode & 0o077 == 0 => Ok(()),
-        mode => Err(FileError::Loose {
-            path: path.to_owned(),
-            mode,
-        }),
+        mode => Err(FileError::Loose { path: path.to_owned(), mode }),
     }
 }
 

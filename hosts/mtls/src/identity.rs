@@ -28,9 +28,7 @@ impl Kind {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Node, Self::Operator, Self::Controller]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        [Self::Node, Self::Operator, Self::Controller].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -67,12 +65,8 @@ impl PeerIdentity {
     /// If the certificate cannot be parsed, or has not exactly one URI SAN of our form.
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Unreadable)?;
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|_| IdentityError::Unreadable)?;
-        let names = names
-            .map(|extension| extension.value.general_names.as_slice())
-            .unwrap_or_default();
+        let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;
+        let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
         let uris: Vec<&str> = names
             .iter()
             .filter_map(|name| match name {
@@ -90,11 +84,7 @@ impl PeerIdentity {
         let mut parts = uri.strip_prefix("spiffe://")?.split('/');
         let (cluster, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
         let ours = parts.next().is_none() && is_label(cluster) && is_label(name);
-        ours.then_some(Self {
-            cluster: cluster.to_owned(),
-            kind: Kind::parse(kind)?,
-            name: name.to_owned(),
-        })
+        ours.then_some(Self { cluster: cluster.to_owned(), kind: Kind::parse(kind)?, name: name.to_owned() })
     }
 }
 
@@ -138,9 +128,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::default();
         for uri in uris {
-            params
-                .subject_alt_names
-                .push(rcgen::SanType::URI((*uri).try_into().unwrap()));
+            params.subject_alt_names.push(rcgen::SanType::URI((*uri).try_into().unwrap()));
         }
         params.self_signed(&key).unwrap().der().to_vec()
     }
@@ -148,29 +136,16 @@ mod tests {
     #[test]
     fn one_uri_of_our_form_is_the_identity() {
         let identity = PeerIdentity::from_certificate(&certificate(&["spiffe://home/node/pi-7"])).unwrap();
-        assert_eq!(
-            identity,
-            PeerIdentity {
-                cluster: "home".to_owned(),
-                kind: Kind::Node,
-                name: "pi-7".to_owned()
-            }
-        );
+        assert_eq!(identity, PeerIdentity { cluster: "home".to_owned(), kind: Kind::Node, name: "pi-7".to_owned() });
         assert_eq!(identity.to_string(), "node/pi-7");
     }
 
     #[test]
     fn none_or_two_are_refused() {
-        assert_eq!(
-            PeerIdentity::from_certificate(&certificate(&[])),
-            Err(IdentityError::UriCount(0))
-        );
+        assert_eq!(PeerIdentity::from_certificate(&certificate(&[])), Err(IdentityError::UriCount(0)));
         let two = certificate(&["spiffe://home/node/a", "spiffe://home/node/b"]);
         assert_eq!(PeerIdentity::from_certificate(&two), Err(IdentityError::UriCount(2)));
-        assert_eq!(
-            PeerIdentity::from_certificate(b"nonsense"),
-            Err(IdentityError::Unreadable)
-        );
+        assert_eq!(PeerIdentity::from_certificate(b"nonsense"), Err(IdentityError::Unreadable));
     }
 
     #[test]
@@ -185,11 +160,7 @@ mod tests {
             "spiffe:///node/a",
             "spiffe://home/node/-a",
         ] {
-            assert_eq!(
-                PeerIdentity::from_certificate(&certificate(&[uri])),
-                Err(IdentityError::Form),
-                "{uri}"
-            );
+            assert_eq!(PeerIdentity::from_certificate(&certificate(&[uri])), Err(IdentityError::Form), "{uri}");
         }
     }
 }

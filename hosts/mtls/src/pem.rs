@@ -26,10 +26,7 @@ pub struct PemError(#[source] std::io::Error);
 ///
 /// [`PemError`] if a section is cut off or its base64 is broken. An empty text is no error, but holds nothing.
 pub fn parse(text: &[u8]) -> Result<Pem, PemError> {
-    let mut pem = Pem {
-        certificates: Vec::new(),
-        key: None,
-    };
+    let mut pem = Pem { certificates: Vec::new(), key: None };
     for item in rustls_pemfile::read_all(&mut &*text) {
         let key = match item.map_err(PemError)? {
             Item::X509Certificate(certificate) => {

@@ -53,9 +53,7 @@ impl JoinToken {
     /// [`TokenError::Random`] if there is none.
     pub fn new_seed() -> Result<Zeroizing<[u8; 32]>, TokenError> {
         let mut seed = Zeroizing::new([0; 32]);
-        SystemRandom::new()
-            .fill(seed.as_mut())
-            .map_err(|_| TokenError::Random)?;
+        SystemRandom::new().fill(seed.as_mut()).map_err(|_| TokenError::Random)?;
         Ok(seed)
     }
 
@@ -76,12 +74,7 @@ impl JoinToken {
     /// [`TokenError::Form`] if `cluster` or `id` could not stand in a token.
     pub fn new(cluster: &str, ca_pin: [u8; 32], id: &str, seed: Zeroizing<[u8; 32]>) -> Result<Self, TokenError> {
         let well_formed = is_label(cluster) && is_label(id);
-        let token = Self {
-            cluster: cluster.to_owned(),
-            ca_pin,
-            id: id.to_owned(),
-            seed,
-        };
+        let token = Self { cluster: cluster.to_owned(), ca_pin, id: id.to_owned(), seed };
         well_formed.then_some(token).ok_or(TokenError::Form)
     }
 
@@ -119,9 +112,7 @@ impl JoinToken {
     /// If the certificate cannot be made; none in practice.
     pub fn credentials(&self) -> Result<Credentials, CredentialsError> {
         let key = key_pair(&self.seed)?;
-        let certificate = CertificateParams::default()
-            .self_signed(&key)
-            .map_err(CredentialsError::Make)?;
+        let certificate = CertificateParams::default().self_signed(&key).map_err(CredentialsError::Make)?;
         Ok(Credentials {
             chain: vec![certificate.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
@@ -150,10 +141,7 @@ impl FromStr for JoinToken {
 
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken")
-            .field("cluster", &self.cluster)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("JoinToken").field("cluster", &self.cluster).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -197,10 +185,7 @@ mod tests {
     fn text_and_back() {
         let text = token().to_text();
         let back: JoinToken = format!(" {}\n", *text).parse().unwrap();
-        assert_eq!(
-            (back.cluster(), back.ca_pin(), back.id(), *back.seed),
-            ("home", [3; 32], "abc234", [5; 32])
-        );
+        assert_eq!((back.cluster(), back.ca_pin(), back.id(), *back.seed), ("home", [3; 32], "abc234", [5; 32]));
         assert_eq!(text.split('.').count(), 6);
     }
 
@@ -223,10 +208,7 @@ mod tests {
     fn one_changed_character_is_refused() {
         let text = token().to_text();
         for at in 0..text.len() {
-            for other in "abcxyz237.-A"
-                .chars()
-                .filter(|other| text.as_bytes()[at] != *other as u8)
-            {
+            for other in "abcxyz237.-A".chars().filter(|other| text.as_bytes()[at] != *other as u8) {
                 let mut changed = text.to_string();
                 changed.replace_range(at..=at, &other.to_string());
                 assert!(changed.parse::<JoinToken>().is_err(), "{changed}");

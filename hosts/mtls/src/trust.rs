@@ -49,10 +49,7 @@ impl Trust {
     /// If there are no roots, or one of them is no certificate.
     pub fn new(cluster: &str, roots: &[CertificateDer<'static>]) -> Result<Arc<Self>, TrustError> {
         let current = ArcSwap::from_pointee(Roots::new(roots)?);
-        Ok(Arc::new(Self {
-            cluster: cluster.to_owned(),
-            current,
-        }))
+        Ok(Arc::new(Self { cluster: cluster.to_owned(), current }))
     }
 
     /// From the next handshake on, trusts `roots` instead.
@@ -79,10 +76,7 @@ impl Trust {
         let identity =
             PeerIdentity::from_certificate(certificate).map_err(|error| Error::General(error.to_string()))?;
         if identity.cluster != self.cluster {
-            let refusal = format!(
-                "the certificate is for cluster {}, not {}",
-                identity.cluster, self.cluster
-            );
+            let refusal = format!("the certificate is for cluster {}, not {}", identity.cluster, self.cluster);
             return Err(Error::General(refusal));
         }
         Ok(identity)
@@ -91,9 +85,7 @@ impl Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("cluster", &self.cluster)
-            .finish_non_exhaustive()
+        f.debug_struct("Trust").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
@@ -105,9 +97,8 @@ impl Roots {
         }
         let store = Arc::new(store);
         let provider = Arc::new(provider::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(store.clone(), provider)
-            .build()
-            .map_err(TrustError::Empty)?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(store.clone(), provider).build().map_err(TrustError::Empty)?;
         Ok(Self { store, clients })
     }
 }
@@ -170,9 +161,7 @@ impl ClientCertVerifier for ClientVerifier {
 
 impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientVerifier")
-            .field("trust", &self.trust)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientVerifier").field("trust", &self.trust).finish_non_exhaustive()
     }
 }
 
@@ -192,10 +181,7 @@ pub(crate) fn only_tls13() -> Error {
 pub fn public_key_pin(certificate: &CertificateDer<'_>) -> Result<[u8; 32], TrustError> {
     let bad = || TrustError::Root(Error::InvalidCertificate(CertificateError::BadEncoding));
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
-    digest::digest(&digest::SHA256, parsed.public_key().raw)
-        .as_ref()
-        .try_into()
-        .map_err(|_| bad())
+    digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref().try_into().map_err(|_| bad())
 }
 
 /// The public key of a certificate, if it is Ed25519.

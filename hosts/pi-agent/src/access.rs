@@ -54,12 +54,7 @@ pub struct Access {
 impl Access {
     /// Trusts controllers and `operators`.
     pub fn new(operators: &[Operator]) -> Self {
-        Self {
-            operators: operators
-                .iter()
-                .map(|operator| (operator.name.clone(), operator.roles.clone()))
-                .collect(),
-        }
+        Self { operators: operators.iter().map(|operator| (operator.name.clone(), operator.roles.clone())).collect() }
     }
 
     /// Who is to be the holder of what this call claims, if the call is allowed.
@@ -81,9 +76,7 @@ impl Access {
             Kind::Node => Err(denied(&format!("{who} is a node: nodes do not command each other"))),
             Kind::Operator => {
                 let rights = self.operators.get(&who.name).ok_or_else(|| {
-                    denied(&format!(
-                        "{who} is not listed on this node: call through the controller, or list it"
-                    ))
+                    denied(&format!("{who} is not listed on this node: call through the controller, or list it"))
                 })?;
                 if rights.contains(&right) || rights.contains(&Right::Admin) {
                     return holder(&who.to_string());

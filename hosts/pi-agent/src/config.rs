@@ -28,6 +28,8 @@ pub struct Config {
     pub controller: Option<String>,
     /// For selecting nodes.
     pub labels: BTreeMap<String, String>,
+    /// Device file of the GPIO chip; `None`: the one that carries a Raspberry Pi's header.
+    pub chip: Option<PathBuf>,
     /// Which lines may be used, under which names, and where they go when they are let go.
     pub policy: Policy,
     /// Operators whose commands are taken without a controller in between.
@@ -52,6 +54,7 @@ impl Default for Config {
             advertise: Vec::new(),
             controller: None,
             labels: BTreeMap::new(),
+            chip: None,
             policy: Policy::default(),
             operators: Vec::new(),
         }
@@ -73,30 +76,16 @@ struct File {
 
 impl Default for File {
     fn default() -> Self {
-        let Config {
-            state,
-            listen,
-            advertise,
-            controller,
-            labels,
-            policy: _,
-            operators,
-        } = Config::default();
-        Self {
-            state,
-            listen,
-            advertise,
-            controller,
-            labels,
-            gpio: Gpio::default(),
-            operators,
-        }
+        let Config { state, listen, advertise, controller, labels, chip: _, policy: _, operators } = Config::default();
+        Self { state, listen, advertise, controller, labels, gpio: Gpio::default(), operators }
     }
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Gpio {
+    /// Device file; absent: found by the header's label.
+    chip: Option<PathBuf>,
     /// BCM numbers; absent: GPIO0 to 27.
     allow: Option<BTreeSet<u16>>,
     /// Alias to BCM number.
@@ -132,40 +121,20 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let File {
-            state,
-            listen,
-            advertise,
-            controller,
-            labels,
-            gpio,
-            operators,
-        } = startup::parse(path, &text)?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let File { state, listen, advertise, controller, labels, gpio, operators } = startup::parse(path, &text)?;
+        let chip = gpio.chip.clone();
         let policy = gpio.policy(path, &text)?;
-        Ok(Self {
-            state,
-            listen,
-            advertise,
-            controller,
-            labels,
-            policy,
-            operators,
-        })
+        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators })
     }
 }
 
 impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
-        let Self { allow, aliases, safe } = self;
+        let Self { chip: _, allow, aliases, safe } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
-        let lines = aliases
-            .iter()
-            .map(|(alias, line)| (alias.clone(), LineId(*line.get_ref())))
-            .collect();
+        let lines = aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
         let mut states = BTreeMap::new();
         for (name, state) in &safe {
             let line = line_called(name, &lines);

@@ -21,19 +21,11 @@ pub(crate) fn operate<B: Board>(
     holder: &Holder,
     request: GpioRequest,
 ) -> Result<GpioResponse, Status> {
-    let GpioRequest {
-        pin,
-        state,
-        line,
-        operation,
-    } = request;
+    let GpioRequest { pin, state, line, operation } = request;
     let level = wire::level(state, "state")?;
     let one = |agent: &Agent<B>| agent.resolve(wire::line(pin, &line)?).map_err(wire::refusal);
     match (operation, level) {
-        (Some(_), Some(_)) => Err(wire::invalid(
-            "state",
-            "is for the short form: leave it out beside an operation",
-        )),
+        (Some(_), Some(_)) => Err(wire::invalid("state", "is for the short form: leave it out beside an operation")),
         (Some(Operation::List(ListLines {})), None) => Ok(list(agent, now)),
         (Some(Operation::ReleaseAll(ReleaseAllLines {})), None) => release_all(agent, now),
         (Some(Operation::Write(WriteLines { lines })), None) => write(agent, now, holder, lines),
@@ -64,16 +56,12 @@ fn one_line<B: Board>(
         Operation::Read(ReadLine {}) => return agent.read(now, line).map(wire::reading).map_err(wire::refusal),
         Operation::Toggle(ToggleLine {}) => Some(agent.toggle(now, holder, line).map_err(wire::refusal)?),
         Operation::Claim(ClaimLine { config }) => {
-            agent
-                .claim(now, holder, line, wire::config(config.unwrap_or_default())?)
-                .map_err(wire::refusal)?;
+            agent.claim(now, holder, line, wire::config(config.unwrap_or_default())?).map_err(wire::refusal)?;
             None
         }
         Operation::Configure(ConfigureLine { config }) => {
             let config = config.ok_or_else(|| wire::invalid("configure.config", "is required"))?;
-            agent
-                .configure(now, holder, line, wire::config(config)?)
-                .map_err(wire::refusal)?;
+            agent.configure(now, holder, line, wire::config(config)?).map_err(wire::refusal)?;
             None
         }
         Operation::Release(ReleaseLine {}) => {
@@ -98,26 +86,18 @@ fn write<B: Board>(
     }
     let mut writes = Vec::with_capacity(lines.len());
     for LineWrite { line, state } in lines {
-        let name = line
-            .and_then(|line| line.name)
-            .ok_or_else(|| wire::invalid("write.lines.line", "is required"))?;
+        let name = line.and_then(|line| line.name).ok_or_else(|| wire::invalid("write.lines.line", "is required"))?;
         let level = wire::level(state, "write.lines.state")?;
         let level = level.ok_or_else(|| wire::invalid("write.lines.state", "is required: LOW or HIGH"))?;
         writes.push((agent.resolve(wire::line_name(&name)).map_err(wire::refusal)?, level));
     }
     agent.write_all(now, holder, &writes).map_err(wire::refusal)?;
-    Ok(wire::several(
-        writes.into_iter().map(|(line, level)| (line, Some(level))),
-    ))
+    Ok(wire::several(writes.into_iter().map(|(line, level)| (line, Some(level)))))
 }
 
 fn list<B: Board>(agent: &Agent<B>, now: Instant) -> GpioResponse {
     let lines = agent.list(now).into_iter().map(wire::line_status).collect();
-    GpioResponse {
-        success: true,
-        lines,
-        ..GpioResponse::default()
-    }
+    GpioResponse { success: true, lines, ..GpioResponse::default() }
 }
 
 /// Answers which lines are free; what could not be made safe is an error that names them, after all were tried.

@@ -1,5 +1,7 @@
 //! What an agent is given to run on.
 
+use std::path::Path;
+
 use hal_core::linux::{CdevBoard, CdevError, Identity, ProcfsMetrics};
 use proto::control::v1::Inventory;
 
@@ -14,33 +16,23 @@ pub struct Hardware<B, M> {
 }
 
 impl Hardware<CdevBoard, ProcfsMetrics> {
-    /// This Raspberry Pi.
+    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header.
     ///
     /// # Errors
     ///
-    /// If it has no GPIO chip with a header, or it may not be opened.
-    pub fn of_this_machine() -> Result<Self, CdevError> {
+    /// If there is no such chip, or it may not be opened.
+    pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
         Ok(Self {
-            board: CdevBoard::open_header()?,
+            board: chip.map_or_else(CdevBoard::open_header, CdevBoard::open)?,
             metrics: ProcfsMetrics::new(),
-            inventory: inventory(Identity::read(std::path::Path::new("/"))),
+            inventory: inventory(Identity::read(Path::new("/"))),
         })
     }
 }
 
 /// What a Linux machine says of itself, as the control plane is told.
 pub fn inventory(identity: Identity) -> Inventory {
-    let Identity {
-        model,
-        serial,
-        revision,
-        machine_id,
-        boot_id,
-        kernel,
-        os,
-        architecture,
-        ram_bytes,
-    } = identity;
+    let Identity { model, serial, revision, machine_id, boot_id, kernel, os, architecture, ram_bytes } = identity;
     Inventory {
         model: model.unwrap_or_default(),
         serial: serial.unwrap_or_default(),

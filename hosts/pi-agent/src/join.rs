@@ -91,10 +91,7 @@ pub async fn join(
     mtls::write_private(&state.join(CONTROLLER), controller.as_bytes())?;
     // The certificate is stored: what is left of the pending key is only clutter.
     let _ = std::fs::remove_file(pending);
-    Ok(Joined {
-        node,
-        cluster: token.cluster().to_owned(),
-    })
+    Ok(Joined { node, cluster: token.cluster().to_owned() })
 }
 
 /// The control plane that this state folder has joined.
@@ -111,31 +108,18 @@ async fn ask(
     let mut client = ControlPlaneClient::new(dialer.channel(controller, Expect::Controller)?);
     let mut request = tonic::Request::new(registration);
     request.set_timeout(TIMEOUT);
-    client
-        .register_node(request)
-        .await
-        .map(tonic::Response::into_inner)
-        .map_err(|status| refused(controller, &status))
+    client.register_node(request).await.map(tonic::Response::into_inner).map_err(|status| refused(controller, &status))
 }
 
 fn refused(controller: &str, status: &Status) -> JoinError {
     match mtls::explain(status) {
-        Some(why) => JoinError::Unreachable {
-            address: controller.to_owned(),
-            why,
-        },
+        Some(why) => JoinError::Unreachable { address: controller.to_owned(), why },
         None => JoinError::Refused(status.message().to_owned()),
     }
 }
 
 fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
-    let RegistrationResponse {
-        node_id: _,
-        certificate_chain,
-        ca_bundle,
-        renew_at: _,
-        revision: _,
-    } = answer;
+    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _ } = answer;
     if certificate_chain.is_empty() || ca_bundle.is_empty() {
         return Err(JoinError::Answer("no certificate in it"));
     }

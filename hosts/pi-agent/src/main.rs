@@ -9,7 +9,6 @@ use hal_core::linux::Identity;
 use mtls::JoinToken;
 use pi_agent::{Config, Hardware, inventory, join, serve};
 use startup::{ConfigError, Failure};
-use tokio::net::TcpListener;
 
 /// The agent that runs on every Raspberry Pi.
 #[derive(Parser)]
@@ -65,11 +64,7 @@ impl Common {
     /// The file at its usual place may be absent; one that was named may not.
     fn load(self) -> Result<Config, ConfigError> {
         let usual = self.config == Path::new("/etc/pi-agent/agent.toml");
-        let mut config = if usual && !self.config.exists() {
-            Config::default()
-        } else {
-            Config::load(&self.config)?
-        };
+        let mut config = if usual && !self.config.exists() { Config::default() } else { Config::load(&self.config)? };
         config.state = self.state.unwrap_or(config.state);
         Ok(config)
     }
@@ -85,12 +80,7 @@ fn main() -> Result<(), Failure> {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Join {
-            token_file,
-            controller,
-            name,
-            common,
-        } => {
+        Command::Join { token_file, controller, name, common } => {
             let config = common.load()?;
             let token: JoinToken = read_token(&token_file)?.parse()?;
             let identity = Identity::read(Path::new("/"));
@@ -99,16 +89,14 @@ async fn run(command: Command) -> Result<(), Failure> {
             if token_file != Path::new("-") {
                 std::fs::remove_file(&token_file)?;
             }
-            println!(
-                "joined {} as node {}; next: pi-agent serve",
-                joined.cluster, joined.node
-            );
+            println!("joined {} as node {}; next: pi-agent serve", joined.cluster, joined.node);
         }
         Command::Serve { listen, common } => {
             let config = common.load()?;
             let shutdown = startup::stop_signal()?;
-            let listener = TcpListener::bind(listen.unwrap_or(config.listen)).await?;
-            serve(config, Hardware::of_this_machine()?, listener, shutdown).await?;
+            let listener = startup::listen(listen.unwrap_or(config.listen)).await?;
+            let hardware = Hardware::of_this_machine(config.chip.as_deref())?;
+            serve(config, hardware, listener, shutdown).await?;
         }
     }
     Ok(())

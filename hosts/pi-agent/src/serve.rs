@@ -69,11 +69,7 @@ where
     B: Board<Line: Send> + Send + 'static,
     M: MetricsSource + Send + 'static,
 {
-    let Hardware {
-        board,
-        metrics,
-        inventory,
-    } = hardware;
+    let Hardware { board, metrics, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -91,13 +87,7 @@ where
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
         let endpoints = endpoints(&config, address, &controller);
-        uplink = Some(Uplink::new(
-            node.clone(),
-            channel,
-            inventory,
-            config.labels.clone(),
-            endpoints,
-        ));
+        uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
     let service = NodeAgentServer::new(Service(node.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
@@ -134,9 +124,7 @@ fn node_identity(config: &Config, credentials: &Credentials) -> Result<PeerIdent
     let not_a_node = |cause| ServeError::NotANode(config.state.display().to_string(), cause);
     let leaf = credentials.chain.first().ok_or_else(|| not_a_node(None))?;
     let identity = PeerIdentity::from_certificate(leaf).map_err(|error| not_a_node(Some(error)))?;
-    (identity.kind == Kind::Node)
-        .then_some(identity)
-        .ok_or_else(|| not_a_node(None))
+    (identity.kind == Kind::Node).then_some(identity).ok_or_else(|| not_a_node(None))
 }
 
 /// Where the controller can reach this node: as configured, else the listener's address, else the address from which
@@ -153,8 +141,5 @@ fn endpoints(config: &Config, listener: SocketAddr, controller: &str) -> Vec<Str
         socket.connect(controller)?;
         socket.local_addr()
     });
-    route
-        .map(|own| SocketAddr::new(own.ip(), listener.port()).to_string())
-        .into_iter()
-        .collect()
+    route.map(|own| SocketAddr::new(own.ip(), listener.port()).to_string()).into_iter().collect()
 }

@@ -93,9 +93,7 @@ impl<B: Board<Line: Send> + Send + 'static> NodeAgent for Service<B> {
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
         self.0.caller(Right::Exec, &request)?;
-        Err(not_yet(
-            "ExecuteCommand will run one command without a shell and answer its typed outcome",
-        ))
+        Err(not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
     }
 
     type StreamLogsStream = tokio_stream::Empty<Result<LogEntry, Status>>;
@@ -112,10 +110,5 @@ impl<B: Board<Line: Send> + Send + 'static> NodeAgent for Service<B> {
 }
 
 fn not_yet(what: &str) -> Status {
-    wire::status(
-        Code::Unimplemented,
-        "NOT_YET",
-        &format!("{what}; this version does not serve it yet"),
-        [],
-    )
+    wire::status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
 }

@@ -45,13 +45,7 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
             labels: labels.into_iter().collect(),
             endpoints,
         };
-        Self {
-            node,
-            client: ControlPlaneClient::new(channel),
-            registration,
-            boot_id,
-            sequence: 0,
-        }
+        Self { node, client: ControlPlaneClient::new(channel), registration, boot_id, sequence: 0 }
     }
 
     /// Registers, then reports every 10 s, for ever. What fails is tried again and shows in the node's health.
@@ -67,10 +61,7 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
     }
 
     async fn register_until_answered(&self) {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_max_delay(LONGEST_PAUSE)
-            .without_max_times();
+        let pauses = ExponentialBuilder::default().with_jitter().with_max_delay(LONGEST_PAUSE).without_max_times();
         let registered = (|| self.register()).retry(pauses).notify(|status, pause| {
             self.note(&Err(status.clone()));
             tracing::warn!(why = %why(status), ?pause, "cannot register, trying again");
@@ -100,12 +91,9 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
 
     fn note(&self, outcome: &Result<(), Status>) {
         match outcome {
-            Ok(()) => self
-                .node
-                .note(ConditionKind::ControlPlane, State::True, "Reported", String::new()),
+            Ok(()) => self.node.note(ConditionKind::ControlPlane, State::True, "Reported", String::new()),
             Err(status) => {
-                self.node
-                    .note(ConditionKind::ControlPlane, State::False, "Unreachable", why(status));
+                self.node.note(ConditionKind::ControlPlane, State::False, "Unreachable", why(status));
             }
         }
     }

@@ -21,12 +21,7 @@ pub(crate) fn status<const N: usize>(code: Code, reason: &str, why: &str, facts:
 
 /// A field that does not make sense.
 pub(crate) fn invalid(field: &str, why: &str) -> Status {
-    status(
-        Code::InvalidArgument,
-        "INVALID_FIELD",
-        &format!("{field} {why}"),
-        [("field", field.to_owned())],
-    )
+    status(Code::InvalidArgument, "INVALID_FIELD", &format!("{field} {why}"), [("field", field.to_owned())])
 }
 
 /// The line that a request names.
@@ -59,27 +54,18 @@ pub(crate) fn level(state: i32, field: &str) -> Result<Option<bool>, Status> {
 
 /// A line's configuration.
 pub(crate) fn config(config: pb::LineConfig) -> Result<LineConfig, Status> {
-    let pb::LineConfig {
-        direction,
-        bias,
-        drive,
-        active_low,
-        initial,
-    } = config;
+    let pb::LineConfig { direction, bias, drive, active_low, initial } = config;
     let (bias, drive, initial) = (bias_of(bias)?, drive_of(drive)?, level(initial, "config.initial")?);
     let mut config = match pb::LineDirection::try_from(direction) {
         Ok(pb::LineDirection::Unspecified) => LineConfig::as_is(),
         Ok(pb::LineDirection::Input) => LineConfig::input().with_bias(bias),
-        Ok(pb::LineDirection::Output) => LineConfig::output(initial.unwrap_or(false))
-            .with_bias(bias)
-            .with_drive(drive.unwrap_or_default()),
+        Ok(pb::LineDirection::Output) => {
+            LineConfig::output(initial.unwrap_or(false)).with_bias(bias).with_drive(drive.unwrap_or_default())
+        }
         Err(_) => return Err(invalid("config.direction", "is not known to this agent")),
     };
     if !config.is_output() && (drive.is_some() || initial.is_some()) {
-        return Err(invalid(
-            "config.direction",
-            "must be output where drive or initial is given",
-        ));
+        return Err(invalid("config.direction", "must be output where drive or initial is given"));
     }
     if config.mode == LineMode::AsIs && bias != Bias::AsIs {
         return Err(invalid("config.direction", "is required where bias is given"));
@@ -109,20 +95,13 @@ fn drive_of(drive: i32) -> Result<Option<Drive>, Status> {
 }
 
 fn state(level: bool) -> i32 {
-    if level {
-        pb::GpioState::High.into()
-    } else {
-        pb::GpioState::Low.into()
-    }
+    if level { pb::GpioState::High.into() } else { pb::GpioState::Low.into() }
 }
 
 /// The answer to a read.
 pub(crate) fn reading(reading: Reading) -> pb::GpioResponse {
     let Reading { line, level, raw } = reading;
-    pb::GpioResponse {
-        raw_state: state(raw),
-        ..touched(line, Some(level))
-    }
+    pb::GpioResponse { raw_state: state(raw), ..touched(line, Some(level)) }
 }
 
 /// The answer to whatever else was done to one line.
@@ -143,37 +122,19 @@ pub(crate) fn several(lines: impl Iterator<Item = (LineId, Option<bool>)>) -> pb
         state: level.map_or(0, state),
         ..pb::LineStatus::default()
     };
-    pb::GpioResponse {
-        success: true,
-        lines: lines.map(line).collect(),
-        ..pb::GpioResponse::default()
-    }
+    pb::GpioResponse { success: true, lines: lines.map(line).collect(), ..pb::GpioResponse::default() }
 }
 
 /// One line of a list.
 pub(crate) fn line_status(status: LineStatus) -> pb::LineStatus {
-    let LineStatus {
-        line,
-        info,
-        aliases,
-        header_pin,
-        held,
-    } = status;
+    let LineStatus { line, info, aliases, header_pin, held } = status;
     let mut out = pb::LineStatus {
         pin: line.0.into(),
         aliases,
         header_pin: header_pin.map(u32::from),
         ..pb::LineStatus::default()
     };
-    if let Some(LineInfo {
-        id: _,
-        name,
-        consumer,
-        direction,
-        active_low,
-        used,
-    }) = info
-    {
+    if let Some(LineInfo { id: _, name, consumer, direction, active_low, used }) = info {
         out.name = name.to_string();
         out.consumer = consumer.to_string();
         out.direction = match direction {
@@ -195,12 +156,9 @@ pub(crate) fn refusal(refusal: Refusal) -> Status {
     let why = refusal.to_string();
     let line = ("line", refusal.line().map(|line| line.to_string()).unwrap_or_default());
     match refusal {
-        Refusal::UnknownLine { asked, near } => status(
-            Code::NotFound,
-            "UNKNOWN_LINE",
-            &why,
-            [("line", asked), ("near", near.join(","))],
-        ),
+        Refusal::UnknownLine { asked, near } => {
+            status(Code::NotFound, "UNKNOWN_LINE", &why, [("line", asked), ("near", near.join(","))])
+        }
         Refusal::NotAllowed { .. } => status(Code::PermissionDenied, "LINE_NOT_ALLOWED", &why, [line]),
         Refusal::Held { holder, held_for, .. } => {
             let facts = [
@@ -260,10 +218,7 @@ pub(crate) fn metrics(metrics: Metrics, at: SystemTime, node_id: &str, boot_id: 
 pub(crate) fn health(health: &Health, now: Instant, node_id: &str, boot_id: &str) -> pb::HealthStatus {
     pb::HealthStatus {
         status: health_status(health.status()).to_owned(),
-        conditions: health
-            .conditions()
-            .map(|(kind, condition)| condition_of(kind, condition, now))
-            .collect(),
+        conditions: health.conditions().map(|(kind, condition)| condition_of(kind, condition, now)).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // the agent's clock starts with it
         uptime: Some(duration(now.saturating_since(Instant::from_nanos(0)))),
@@ -297,17 +252,10 @@ fn condition_of(kind: ConditionKind, condition: &Condition, now: Instant) -> pb:
 
 /// What the machine and its board say of themselves.
 pub(crate) fn inventory(inventory: Inventory, chip: &ChipInfo) -> Inventory {
-    Inventory {
-        gpio_backend: chip.backend.to_owned(),
-        gpio_lines: chip.lines.into(),
-        ..inventory
-    }
+    Inventory { gpio_backend: chip.backend.to_owned(), gpio_lines: chip.lines.into(), ..inventory }
 }
 
 /// Saturates at what the message can hold, which is 292 billion years.
 pub(crate) fn duration(duration: std::time::Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
-        seconds: i64::MAX,
-        nanos: 0,
-    })
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
 }

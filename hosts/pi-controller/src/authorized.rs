@@ -29,10 +29,7 @@ impl<S> Authorized<S> {
     }
 
     fn authorize(&self, request: &mut Request<Body>) -> Result<(), Status> {
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .ok_or_else(|| Status::unauthenticated("no peer"))?;
+        let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::unauthenticated("no peer"))?;
         let caller = wire::caller(peer)?;
         let method = request.uri().path();
         self.ledger.read().authorize(&caller, method).map_err(|denied| {
@@ -70,9 +67,5 @@ where
 
 /// Who called, as [`Authorized`] found out.
 pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    request
-        .extensions()
-        .get::<Caller>()
-        .cloned()
-        .ok_or_else(|| Status::internal("the call was not authorized"))
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("the call was not authorized"))
 }

@@ -37,18 +37,11 @@ impl Config {
     /// One line with file, line and what was expected.
     pub fn load(state: &Path) -> Result<Self, ConfigError> {
         let File { id, listen } = startup::load(&Self::path(state))?;
-        Ok(Self {
-            state: state.to_owned(),
-            id,
-            listen,
-        })
+        Ok(Self { state: state.to_owned(), id, listen })
     }
 
     pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
-        let file = File {
-            id: self.id.clone(),
-            listen: self.listen,
-        };
+        let file = File { id: self.id.clone(), listen: self.listen };
         // two plain fields always serialise
         let text = toml::to_string(&file).unwrap_or_default();
         mtls::write_private(&Self::path(&self.state), text.as_bytes())

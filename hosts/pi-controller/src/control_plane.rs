@@ -81,10 +81,5 @@ impl ControlPlane for ControlPlaneService {
 }
 
 fn not_yet(what: &str) -> Status {
-    wire::status(
-        Code::Unimplemented,
-        "NOT_YET",
-        &format!("{what}; this version does not serve it yet"),
-        [],
-    )
+    wire::status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
 }

@@ -46,24 +46,15 @@ impl Fleet for FleetService {
             nodes.push(wire::node(node, &presence, now));
         }
         let more = rest.peek().and(nodes.last()).map(|last| last.id.clone());
-        Ok(Response::new(ListNodesResponse {
-            nodes,
-            next_page_token: more.unwrap_or_default(),
-        }))
+        Ok(Response::new(ListNodesResponse { nodes, next_page_token: more.unwrap_or_default() }))
     }
 
     async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<GetNodeResponse>, Status> {
         let GetNodeRequest { id } = request.into_inner();
         let control = self.ledger.read();
-        let node = id
-            .parse()
-            .ok()
-            .and_then(|name| control.node(&name))
-            .ok_or_else(|| wire::unknown_node(&id))?;
+        let node = id.parse().ok().and_then(|name| control.node(&name)).ok_or_else(|| wire::unknown_node(&id))?;
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Response::new(GetNodeResponse {
-            node: Some(wire::node(node, &presence, Instant::now())),
-        }))
+        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &presence, Instant::now())) }))
     }
 
     async fn create_token(
@@ -74,13 +65,8 @@ impl Fleet for FleetService {
             return Err(Status::internal("the call was not authorized"));
         };
         let spec = wire::token_spec(request.into_inner())?;
-        let decided = self
-            .ledger
-            .decide(move |control| control.create_token(SystemTime::now(), &who, spec));
-        let record = decided
-            .await
-            .map_err(wire::ledger)?
-            .map_err(|refusal| wire::token_refusal(&refusal))?;
+        let decided = self.ledger.decide(move |control| control.create_token(SystemTime::now(), &who, spec));
+        let record = decided.await.map_err(wire::ledger)?.map_err(|refusal| wire::token_refusal(&refusal))?;
         tracing::info!(token = %record.id, by = %record.created_by, "made a join token");
         Ok(Response::new(wire::token(&record, &self.ledger.read())))
     }

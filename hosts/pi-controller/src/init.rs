@@ -85,11 +85,7 @@ pub fn init(
     advertise: &str,
 ) -> Result<Initialised, InitError> {
     mtls::create_private_dir(state)?;
-    let config = Config {
-        state: state.to_owned(),
-        id: "c1".to_owned(),
-        listen,
-    };
+    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen };
     if config.ca_certificate().exists() {
         return Err(InitError::Exists(state.display().to_string()));
     }
@@ -97,26 +93,18 @@ pub fn init(
     let cluster: ClusterId = cluster.parse().map_err(|_| InitError::Name(cluster))?;
     let now = SystemTime::now();
     let issuer = Issuer::create(&cluster, now)?;
-    let admin: Name = FIRST_OPERATOR
-        .parse()
-        .map_err(|_| InitError::Name(FIRST_OPERATOR.to_owned()))?;
+    let admin: Name = FIRST_OPERATOR.parse().map_err(|_| InitError::Name(FIRST_OPERATOR.to_owned()))?;
     let credentials = operator_credentials(&issuer, &admin, now)?;
     let context = Config::admin_context(state);
 
-    mtls::write_private(
-        &config.ca_key(),
-        mtls::write_pem("PRIVATE KEY", issuer.key().expose()).as_bytes(),
-    )?;
+    mtls::write_private(&config.ca_key(), mtls::write_pem("PRIVATE KEY", issuer.key().expose()).as_bytes())?;
     Context::store(&context, advertise, &credentials)?;
     config.store()?;
     let ca = mtls::write_pem("CERTIFICATE", issuer.certificate_der());
     store_first_operator(&config, issuer, admin, now)?;
     // Last: whoever finds the CA's certificate finds everything.
     mtls::write_private(&config.ca_certificate(), ca.as_bytes())?;
-    Ok(Initialised {
-        cluster: cluster.to_string(),
-        context,
-    })
+    Ok(Initialised { cluster: cluster.to_string(), context })
 }
 
 fn random_cluster() -> Result<String, InitError> {
@@ -142,10 +130,7 @@ fn store_first_operator(config: &Config, issuer: Issuer, name: Name, now: System
     store.bind(issuer.cluster())?;
     let control = Control::new(issuer);
     let id: Name = config.id.parse().map_err(|_| InitError::Name(config.id.clone()))?;
-    let spec = OperatorSpec {
-        name,
-        roles: BTreeSet::from([Role::Admin]),
-    };
+    let spec = OperatorSpec { name, roles: BTreeSet::from([Role::Admin]) };
     let Decision { changes, answer } = control.add_operator(now, &Identity::controller(id), spec);
     store.commit(&changes, control.next_revision())?;
     answer?;

@@ -25,10 +25,7 @@ pub(crate) enum LedgerError {
 
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
-        Arc::new(Self {
-            control: RwLock::new(control),
-            store: Arc::new(Mutex::new(store)),
-        })
+        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)) })
     }
 
     /// The state as of the last commit. Hold it for a look, never across an await.
@@ -54,11 +51,7 @@ impl Ledger {
             };
             if !changes.is_empty() {
                 store.commit(&changes, revision)?;
-                ledger
-                    .control
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .apply(changes);
+                ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
             }
             Ok::<_, CommitError>(answer)
         });

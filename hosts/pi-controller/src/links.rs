@@ -24,10 +24,7 @@ pub(crate) struct Link {
 
 impl Links {
     pub(crate) fn new(dialer: Dialer) -> Self {
-        Self {
-            dialer,
-            channels: Mutex::new(HashMap::new()),
-        }
+        Self { dialer, channels: Mutex::new(HashMap::new()) }
     }
 
     /// The channel to `node`, at the first endpoint that it advertises now.
@@ -43,10 +40,7 @@ impl Links {
         }
         let channel = self.dialer.channel(endpoint.as_str(), Expect::Node(node.to_string()));
         let channel = channel.map_err(|error| Status::unavailable(startup::one_line(&error)))?;
-        let link = Link {
-            endpoint: endpoint.to_string(),
-            channel,
-        };
+        let link = Link { endpoint: endpoint.to_string(), channel };
         channels.insert(node.clone(), link.clone());
         Ok(link)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use pi_controller::{Config, TokenWish, create_token, init, serve};
 use startup::Failure;
-use tokio::net::TcpListener;
 
 /// The control plane of a fleet of Raspberry Pis.
 #[derive(Parser)]
@@ -84,20 +83,12 @@ enum TokenCommand {
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     startup::log();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(run(arguments.command))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(arguments.command))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init {
-            state,
-            listen,
-            advertise,
-            cluster,
-        } => {
+        Command::Init { state, listen, advertise, cluster } => {
             let made = init(&state, cluster.as_deref(), listen, &advertise)?;
             println!("made cluster {} in {}", made.cluster, state.display());
             print_next_steps(&made.context, &advertise, &state);
@@ -105,21 +96,11 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve { state, listen } => {
             let config = Config::load(&state)?;
             let shutdown = startup::stop_signal()?;
-            let listener = TcpListener::bind(listen.unwrap_or(config.listen)).await?;
+            let listener = startup::listen(listen.unwrap_or(config.listen)).await?;
             serve(config, listener, shutdown).await?;
         }
-        Command::Token(TokenCommand::Create {
-            out,
-            minutes,
-            uses,
-            name,
-            context,
-        }) => {
-            let wish = TokenWish {
-                lifetime: Duration::from_secs(minutes * 60),
-                uses,
-                name,
-            };
+        Command::Token(TokenCommand::Create { out, minutes, uses, name, context }) => {
+            let wish = TokenWish { lifetime: Duration::from_secs(minutes * 60), uses, name };
             let token = create_token(&context, wish).await?.to_text();
             match out {
                 Some(file) => mtls::write_private(&file, token.as_bytes())?,

@@ -17,14 +17,7 @@ pub(crate) fn issue(issuer: &Issuer, identity: &Identity) -> Result<(Credentials
     let ca = CertificateDer::from(issuer.certificate_der().to_vec());
     let renew_at = certificate.renew_at();
     let chain = vec![CertificateDer::from(certificate.der), ca.clone()];
-    Ok((
-        Credentials {
-            chain,
-            key: key.into_private_key(),
-            roots: vec![ca],
-        },
-        renew_at,
-    ))
+    Ok((Credentials { chain, key: key.into_private_key(), roots: vec![ca] }, renew_at))
 }
 
 /// Replaces the certificate at half of its life, for ever; what is connected stays so.

@@ -31,10 +31,7 @@ pub(crate) struct NodeAgentProxy {
 
 impl NodeAgentProxy {
     pub(crate) fn new(ledger: Arc<Ledger>, links: Links) -> Self {
-        Self {
-            ledger,
-            links: Arc::new(links),
-        }
+        Self { ledger, links: Arc::new(links) }
     }
 
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -47,10 +44,7 @@ impl NodeAgentProxy {
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers(parts.headers, caller)?;
-        channel
-            .oneshot(onward)
-            .await
-            .map_err(|error| unreachable(&node, &endpoint, &error))
+        channel.oneshot(onward).await.map_err(|error| unreachable(&node, &endpoint, &error))
     }
 }
 
@@ -74,12 +68,7 @@ fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>) -> Result<Hea
 fn unreachable(node: &Name, endpoint: &str, error: &tonic::transport::Error) -> Status {
     let why = mtls::explain(error).unwrap_or_else(|| startup::one_line(error));
     let why = format!("node/{node} cannot be reached at {endpoint}: {why}");
-    wire::status(
-        Code::Unavailable,
-        "NODE_UNREACHABLE",
-        &why,
-        [("node", node.to_string())],
-    )
+    wire::status(Code::Unavailable, "NODE_UNREACHABLE", &why, [("node", node.to_string())])
 }
 
 impl NamedService for NodeAgentProxy {

@@ -92,12 +92,7 @@ pub async fn serve(
     let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
-    let acceptor = Acceptor::new(
-        own.clone(),
-        trust.clone(),
-        Some(live_tokens(&ledger)),
-        Limits::default(),
-    )?;
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
@@ -131,10 +126,7 @@ fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
         Some(_) => {}
         None => return Err(ServeError::NotInitialised(config.state.display().to_string())),
     }
-    Ok(Ledger::new(
-        Control::restore(issuer, loaded.revision, loaded.changes),
-        store,
-    ))
+    Ok(Ledger::new(Control::restore(issuer, loaded.revision, loaded.changes), store))
 }
 
 fn read_issuer(config: &Config) -> Result<Issuer, ServeError> {

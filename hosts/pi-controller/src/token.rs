@@ -57,11 +57,8 @@ pub enum TokenWishError {
 ///
 /// [`TokenWishError`].
 pub async fn create_token(context: &Path, wish: TokenWish) -> Result<JoinToken, TokenWishError> {
-    let context = if context.is_dir() {
-        Context::load(&Config::admin_context(context))
-    } else {
-        Context::load(context)
-    }?;
+    let context =
+        if context.is_dir() { Context::load(&Config::admin_context(context)) } else { Context::load(context) }?;
     let seed = JoinToken::new_seed()?;
     let mut client = FleetClient::new(context.dialer()?.channel(&context.controller, Expect::Controller)?);
     let mut request = tonic::Request::new(CreateTokenRequest {
@@ -71,22 +68,11 @@ pub async fn create_token(context: &Path, wish: TokenWish) -> Result<JoinToken, 
         bound_name: wish.name.unwrap_or_default(),
     });
     request.set_timeout(TIMEOUT);
-    let answer = client
-        .create_token(request)
-        .await
-        .map_err(|status| match mtls::explain(&status) {
-            Some(why) => TokenWishError::Unreachable {
-                address: context.controller.clone(),
-                why,
-            },
-            None => TokenWishError::Refused(status.message().to_owned()),
-        })?;
-    let CreateTokenResponse {
-        token_id,
-        cluster_id,
-        ca_public_key_sha256,
-        expires: _,
-    } = answer.into_inner();
+    let answer = client.create_token(request).await.map_err(|status| match mtls::explain(&status) {
+        Some(why) => TokenWishError::Unreachable { address: context.controller.clone(), why },
+        None => TokenWishError::Refused(status.message().to_owned()),
+    })?;
+    let CreateTokenResponse { token_id, cluster_id, ca_public_key_sha256, expires: _ } = answer.into_inner();
     let pin = ca_public_key_sha256.try_into().map_err(|_| TokenError::Form)?;
     Ok(JoinToken::new(&cluster_id, pin, &token_id, seed)?)
 }

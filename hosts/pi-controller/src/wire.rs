@@ -28,12 +28,7 @@ pub(crate) fn status<const N: usize>(code: Code, reason: &str, why: &str, facts:
 
 /// A field that does not make sense.
 pub(crate) fn invalid(field: &str, why: &str) -> Status {
-    status(
-        Code::InvalidArgument,
-        "INVALID_FIELD",
-        &format!("{field} {why}"),
-        [("field", field.to_owned())],
-    )
+    status(Code::InvalidArgument, "INVALID_FIELD", &format!("{field} {why}"), [("field", field.to_owned())])
 }
 
 /// No node of that name.
@@ -57,9 +52,7 @@ fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
         mtls::Kind::Operator => Kind::Operator,
         mtls::Kind::Controller => Kind::Controller,
     };
-    let name = name
-        .parse()
-        .map_err(|_| Status::unauthenticated("the certificate's name is not one"))?;
+    let name = name.parse().map_err(|_| Status::unauthenticated("the certificate's name is not one"))?;
     Ok(Identity { kind, name })
 }
 
@@ -72,31 +65,19 @@ pub(crate) fn denied(denied: &Denied) -> Status {
 pub(crate) fn ledger(error: LedgerError) -> Status {
     let why = startup::one_line(&error);
     tracing::error!(%why, "nothing was committed");
-    status(
-        Code::Unavailable,
-        "NOT_COMMITTED",
-        "nothing was changed: the store failed, see the controller's log",
-        [],
-    )
+    status(Code::Unavailable, "NOT_COMMITTED", "nothing was changed: the store failed, see the controller's log", [])
 }
 
 fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse()
-        .map_err(|wrong: T::Err| invalid(field, &format!("is wrong: {wrong}")))
+    text.parse().map_err(|wrong: T::Err| invalid(field, &format!("is wrong: {wrong}")))
 }
 
 /// What a node asks for. An enrolled node's name is that of its certificate, whatever the message says.
 pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Caller) -> Result<Registration, Status> {
-    let control_pb::NodeRegistration {
-        csr,
-        name,
-        inventory,
-        labels,
-        endpoints,
-    } = message;
+    let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints } = message;
     let name = match caller {
         Caller::Identity(identity) => identity.name.clone(),
         Caller::Token => parse("name", &name)?,
@@ -106,10 +87,7 @@ pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Calle
         csr,
         inventory: self::inventory(inventory.unwrap_or_default())?,
         labels: Labels::new(labels).map_err(|wrong| invalid("labels", &format!("are wrong: {wrong}")))?,
-        endpoints: endpoints
-            .iter()
-            .map(|text| parse("endpoints", text))
-            .collect::<Result<Vec<Endpoint>, _>>()?,
+        endpoints: endpoints.iter().map(|text| parse("endpoints", text)).collect::<Result<Vec<Endpoint>, _>>()?,
     })
 }
 
@@ -144,21 +122,10 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered {
-        node,
-        certificate,
-        ca_certificate,
-        not_after: _,
-        renew_at,
-        revision,
-    } = registered;
+    let Registered { node, certificate, ca_certificate, not_after: _, renew_at, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
-        certificate_chain: if issued {
-            vec![certificate, ca_certificate.clone()]
-        } else {
-            Vec::new()
-        },
+        certificate_chain: if issued { vec![certificate, ca_certificate.clone()] } else { Vec::new() },
         ca_bundle: vec![ca_certificate],
         renew_at: Some(renew_at.into()),
         revision,
@@ -193,19 +160,9 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
 /// A heartbeat.
 pub(crate) fn report(message: control_pb::HealthReport) -> Result<Report, Status> {
     // the receiver's clock counts, and the interval is the cluster's
-    let control_pb::HealthReport {
-        boot_id,
-        sequence,
-        interval: _,
-        health,
-        time: _,
-    } = message;
+    let control_pb::HealthReport { boot_id, sequence, interval: _, health, time: _ } = message;
     let status = health.map(|health| health.status).unwrap_or_default();
-    Ok(Report {
-        boot_id: parse("boot_id", &boot_id)?,
-        sequence,
-        status: parse("health.status", &status)?,
-    })
+    Ok(Report { boot_id: parse("boot_id", &boot_id)?, sequence, status: parse("health.status", &status)? })
 }
 
 /// Where a page begins: after this node.
@@ -224,43 +181,23 @@ pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
         State::Offline => pb::NodeState::Offline,
         State::Unknown => pb::NodeState::Unknown,
     };
-    let age = presence
-        .heard_at(&node.name)
-        .map(|at| now.saturating_duration_since(at));
+    let age = presence.heard_at(&node.name).map(|at| now.saturating_duration_since(at));
     pb::Node {
         id: node.name.to_string(),
         state: state.into(),
-        labels: node
-            .labels
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        labels: node.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         endpoints: node.endpoints.iter().map(ToString::to_string).collect(),
         inventory: Some(inventory_message(&node.inventory)),
         registered_at: Some(node.registered_at.into()),
         certificate_expires: Some(node.certificate.not_after.into()),
         last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
-        health: presence
-            .last(&node.name)
-            .map(|report| report.status.to_string())
-            .unwrap_or_default(),
+        health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
     }
 }
 
 fn inventory_message(inventory: &Inventory) -> control_pb::Inventory {
-    let Inventory {
-        model,
-        serial,
-        revision,
-        kernel,
-        os,
-        architecture,
-        ram_bytes,
-        machine_id,
-        boot_id,
-        backend,
-        lines,
-    } = inventory;
+    let Inventory { model, serial, revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines } =
+        inventory;
     let text = |text: &Text| text.to_string();
     control_pb::Inventory {
         model: text(model),
@@ -279,24 +216,13 @@ fn inventory_message(inventory: &Inventory) -> control_pb::Inventory {
 
 /// What kind of token is wished for.
 pub(crate) fn token_spec(message: pb::CreateTokenRequest) -> Result<TokenSpec, Status> {
-    let pb::CreateTokenRequest {
-        public_key,
-        lifetime,
-        uses,
-        bound_name,
-    } = message;
+    let pb::CreateTokenRequest { public_key, lifetime, uses, bound_name } = message;
     let ttl = lifetime.map_or(Ok(TOKEN_LIFETIME), Duration::try_from);
     Ok(TokenSpec {
-        public_key: public_key
-            .try_into()
-            .map_err(|_| invalid("public_key", "must have 32 bytes"))?,
+        public_key: public_key.try_into().map_err(|_| invalid("public_key", "must have 32 bytes"))?,
         ttl: ttl.map_err(|_| invalid("lifetime", "must not be negative"))?,
         uses: uses.max(1),
-        bound_name: if bound_name.is_empty() {
-            None
-        } else {
-            Some(parse("bound_name", &bound_name)?)
-        },
+        bound_name: if bound_name.is_empty() { None } else { Some(parse("bound_name", &bound_name)?) },
     })
 }
 

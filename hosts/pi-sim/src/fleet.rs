@@ -46,18 +46,11 @@ pub async fn up(
     config: &Config,
 ) -> Result<Fleet, UpError> {
     let (stop, stopped) = watch::channel(false);
-    let mut fleet = Fleet {
-        nodes: Vec::new(),
-        tasks: JoinSet::new(),
-        stop,
-    };
+    let mut fleet = Fleet { nodes: Vec::new(), tasks: JoinSet::new(), stop };
     for number in 1..=count {
         let name = format!("sim-{number}");
         let (hardware, bench) = hardware(&name);
-        let config = Config {
-            state: state.join(&name),
-            ..config.clone()
-        };
+        let config = Config { state: state.join(&name), ..config.clone() };
         match join(token, controller, &name, hardware.inventory.clone(), &config.state).await {
             Ok(_) | Err(JoinError::Already(_)) => {}
             Err(error) => return Err(UpError::Join(name, error)),

@@ -48,20 +48,11 @@ enum Command {
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     startup::log();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(run(arguments.command))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(arguments.command))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Up {
-        nodes,
-        controller,
-        token,
-        state,
-        config,
-    } = command;
+    let Command::Up { nodes, controller, token, state, config } = command;
     let config = config.map(|file| Config::load(&file)).transpose()?.unwrap_or_default();
     let token: JoinToken = String::from_utf8_lossy(&mtls::read_private(&token)?).parse()?;
     let shutdown = startup::stop_signal()?;

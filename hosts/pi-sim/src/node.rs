@@ -24,12 +24,5 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics>, Bench) {
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (
-        Hardware {
-            board,
-            metrics: SimMetrics::new(clock),
-            inventory,
-        },
-        bench,
-    )
+    (Hardware { board, metrics: SimMetrics::new(clock), inventory }, bench)
 }

@@ -23,19 +23,12 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
         let context = Context::load(&context.or_else(usual_context).ok_or(Failure::NoHome)?)?;
-        Ok(Self {
-            dialer: context.dialer()?,
-            controller: context.controller,
-            direct,
-            timeout,
-        })
+        Ok(Self { dialer: context.dialer()?, controller: context.controller, direct, timeout })
     }
 
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
-        Ok(FleetClient::new(
-            self.dialer.channel(&self.controller, Expect::Controller)?,
-        ))
+        Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
     }
 
     /// A node: through the controller, or itself.

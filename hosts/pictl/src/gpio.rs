@@ -71,9 +71,7 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
         Command::Get { node, line } => (node, one(line, Operation::Read(ReadLine {}))),
         Command::Set { node, line, level } => (node, write(line, level)),
         Command::Toggle { node, line } => (node, one(line, Operation::Toggle(ToggleLine {}))),
-        Command::Release {
-            node, line: Some(line), ..
-        } => (node, one(line, Operation::Release(ReleaseLine {}))),
+        Command::Release { node, line: Some(line), .. } => (node, one(line, Operation::Release(ReleaseLine {}))),
         Command::Release { node, line: None, .. } => {
             (node, one(String::new(), Operation::ReleaseAll(ReleaseAllLines {})))
         }
@@ -90,11 +88,7 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
 }
 
 fn one(line: String, operation: Operation) -> GpioRequest {
-    GpioRequest {
-        line,
-        operation: Some(operation),
-        ..GpioRequest::default()
-    }
+    GpioRequest { line, operation: Some(operation), ..GpioRequest::default() }
 }
 
 fn write(line: String, level: Level) -> GpioRequest {
@@ -102,11 +96,7 @@ fn write(line: String, level: Level) -> GpioRequest {
         Level::High => GpioState::High,
         Level::Low => GpioState::Low,
     };
-    GpioRequest {
-        line,
-        state: state.into(),
-        ..GpioRequest::default()
-    }
+    GpioRequest { line, state: state.into(), ..GpioRequest::default() }
 }
 
 /// Such as `sim-1 GPIO18 is high`.
@@ -115,11 +105,7 @@ fn sentence(node: &str, answer: &GpioResponse) -> String {
         let lines: Vec<String> = answer.lines.iter().map(|line| format!("GPIO{}", line.pin)).collect();
         return format!(
             "{node} released {}",
-            if lines.is_empty() {
-                "nothing: no line was held".to_owned()
-            } else {
-                lines.join(", ")
-            }
+            if lines.is_empty() { "nothing: no line was held".to_owned() } else { lines.join(", ") }
         );
     };
     let raw = match (answer.raw_state(), answer.state()) {
@@ -143,9 +129,7 @@ fn list_table(lines: &[LineStatus]) -> String {
         };
         vec![
             format!("GPIO{}", line.pin),
-            line.header_pin
-                .map(|pin| format!("J8:{pin}"))
-                .unwrap_or_else(|| "-".to_owned()),
+            line.header_pin.map(|pin| format!("J8:{pin}")).unwrap_or_else(|| "-".to_owned()),
             or_dash(line.aliases.join(", ")),
             direction.to_owned(),
             or_dash(line.consumer.clone()),
@@ -153,8 +137,5 @@ fn list_table(lines: &[LineStatus]) -> String {
             duration(line.held_for.as_ref()),
         ]
     };
-    table(
-        &["LINE", "PIN", "ALIAS", "DIRECTION", "CONSUMER", "HOLDER", "FOR"],
-        lines.iter().map(row),
-    )
+    table(&["LINE", "PIN", "ALIAS", "DIRECTION", "CONSUMER", "HOLDER", "FOR"], lines.iter().map(row))
 }

@@ -30,14 +30,7 @@ fn health_table(node: &str, health: &HealthStatus) -> String {
             or_dash(condition.message.clone()),
         ]
     };
-    let conditions = table(
-        &["CONDITION", "HOLDS", "REASON", "FOR", "MESSAGE"],
-        health.conditions.iter().map(row),
-    );
+    let conditions = table(&["CONDITION", "HOLDS", "REASON", "FOR", "MESSAGE"], health.conditions.iter().map(row));
     let up = duration(health.uptime.as_ref());
-    format!(
-        "{node} {}, agent {} up {up}\n{conditions}",
-        inert(&health.status),
-        inert(&health.version)
-    )
+    format!("{node} {}, agent {} up {up}\n{conditions}", inert(&health.status), inert(&health.version))
 }

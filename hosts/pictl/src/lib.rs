@@ -29,13 +29,7 @@ use crate::exit::Failure;
 #[command(name = "pictl", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Arguments {
     /// File with your certificate and where the control plane is; default: ~/.config/pictl/context.toml
-    #[arg(
-        long,
-        global = true,
-        env = "PICTL_CONTEXT",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
+    #[arg(long, global = true, env = "PICTL_CONTEXT", hide_env_values = true, value_name = "FILE")]
     context: Option<PathBuf>,
     /// Call the node itself at this address, without a controller in between; the node must list you as an operator
     #[arg(long, global = true, value_name = "HOST:PORT")]
@@ -117,13 +111,7 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
 }
 
 async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let Arguments {
-        context,
-        direct,
-        output,
-        timeout,
-        command,
-    } = arguments;
+    let Arguments { context, direct, output, timeout, command } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
         let mut script = Vec::new();

@@ -25,24 +25,12 @@ fn metrics_table(metrics: &SystemMetrics) -> String {
     let rows = [
         ("cpu", percent(metrics.cpu_usage)),
         ("load", load),
-        (
-            "memory",
-            percent(metrics.memory_usage).map(|used| used + &of(metrics.memory_total_bytes)),
-        ),
-        (
-            "disk",
-            percent(metrics.disk_usage).map(|used| used + &of(metrics.disk_total_bytes)),
-        ),
-        (
-            "temperature",
-            metrics.temperature.map(|celsius| format!("{celsius:.1} °C")),
-        ),
+        ("memory", percent(metrics.memory_usage).map(|used| used + &of(metrics.memory_total_bytes))),
+        ("disk", percent(metrics.disk_usage).map(|used| used + &of(metrics.disk_total_bytes))),
+        ("temperature", metrics.temperature.map(|celsius| format!("{celsius:.1} °C"))),
         ("uptime", Some(duration(metrics.uptime.as_ref()))),
     ];
-    table(
-        &[],
-        rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_else(|| "-".to_owned())]),
-    )
+    table(&[], rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_else(|| "-".to_owned())]))
 }
 
 fn size(bytes: u64) -> String {

@@ -21,10 +21,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Result<String, Failure> {
     match command {
         Command::List => {
-            let list = ListNodesResponse {
-                nodes: all(caller).await?,
-                next_page_token: String::new(),
-            };
+            let list = ListNodesResponse { nodes: all(caller).await?, next_page_token: String::new() };
             match output {
                 Output::Json => json(&list),
                 Output::Table => Ok(list_table(&list.nodes)),
@@ -32,13 +29,7 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
         }
         Command::Show { node } => {
             let request = caller.request(GetNodeRequest { id: node });
-            let node = caller
-                .fleet()?
-                .get_node(request)
-                .await?
-                .into_inner()
-                .node
-                .unwrap_or_default();
+            let node = caller.fleet()?.get_node(request).await?.into_inner().node.unwrap_or_default();
             match output {
                 Output::Json => json(&node),
                 Output::Table => Ok(one_table(&node)),
@@ -51,10 +42,7 @@ async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
     let mut fleet = caller.fleet()?;
     let (mut nodes, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = caller.request(ListNodesRequest {
-            page_size: 0,
-            page_token,
-        });
+        let request = caller.request(ListNodesRequest { page_size: 0, page_token });
         let page = fleet.list_nodes(request).await?.into_inner();
         nodes.extend(page.nodes);
         if page.next_page_token.is_empty() {
@@ -88,23 +76,13 @@ fn list_table(nodes: &[Node]) -> String {
             or_dash(node.endpoints.first().cloned().unwrap_or_default()),
         ]
     };
-    table(
-        &["NODE", "STATE", "HEALTH", "HEARD", "MODEL", "ENDPOINT"],
-        nodes.iter().map(row),
-    )
+    table(&["NODE", "STATE", "HEALTH", "HEARD", "MODEL", "ENDPOINT"], nodes.iter().map(row))
 }
 
 fn one_table(node: &Node) -> String {
     let inventory = node.inventory.clone().unwrap_or_default();
-    let labels: Vec<String> = node
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let ram = inventory
-        .ram_bytes
-        .map(|bytes| format!("{} MiB", bytes >> 20))
-        .unwrap_or_default();
+    let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let ram = inventory.ram_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default();
     let rows = [
         ("node", node.id.clone()),
         ("state", state(node).to_owned()),
@@ -119,10 +97,7 @@ fn one_table(node: &Node) -> String {
         ("memory", ram),
         ("kernel", inventory.kernel),
         ("system", inventory.os),
-        (
-            "lines",
-            format!("{} by {}", inventory.gpio_lines, or_dash(inventory.gpio_backend)),
-        ),
+        ("lines", format!("{} by {}", inventory.gpio_lines, or_dash(inventory.gpio_backend))),
         ("joined", timestamp(node.registered_at)),
         ("certificate until", timestamp(node.certificate_expires)),
     ];

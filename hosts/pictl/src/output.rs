@@ -27,12 +27,8 @@ pub(crate) fn json<M: Message + Name>(message: &M) -> Result<String, Failure> {
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(|e| failed(&e))?;
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::pretty(&mut bytes);
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .skip_default_fields(false);
-    dynamic
-        .serialize_with_options(&mut serializer, &options)
-        .map_err(|e| failed(&e))?;
+    let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
+    dynamic.serialize_with_options(&mut serializer, &options).map_err(|e| failed(&e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -49,11 +45,7 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
     }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Text that does nothing to a terminal: control characters and those that turn the reading direction are shown by
@@ -79,23 +71,14 @@ pub(crate) fn duration(duration: Option<&prost_types::Duration>) -> String {
         return "-".to_owned();
     };
     let seconds = duration.seconds.max(0);
-    let units = [
-        (seconds / 86400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
+    let units = [(seconds / 86400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let shown: Vec<String> = units
         .iter()
         .skip_while(|(count, _)| *count == 0)
         .take(2)
         .map(|(count, unit)| format!("{count}{unit}"))
         .collect();
-    if shown.is_empty() {
-        "0s".to_owned()
-    } else {
-        shown.join(" ")
-    }
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
 }
 
 #[cfg(test)]
@@ -111,18 +94,12 @@ mod tests {
     #[test]
     fn durations_have_two_units_at_most() {
         let shown = |seconds| duration(Some(&prost_types::Duration { seconds, nanos: 0 }));
-        assert_eq!(
-            [shown(0), shown(59), shown(3600), shown(90061)],
-            ["0s", "59s", "1h 0m", "1d 1h"]
-        );
+        assert_eq!([shown(0), shown(59), shown(3600), shown(90061)], ["0s", "59s", "1h 0m", "1d 1h"]);
     }
 
     #[test]
     fn json_has_the_names_of_the_proto_files_and_leaves_out_what_is_absent() {
-        let metrics = proto::agent::v1::SystemMetrics {
-            cpu_usage: Some(15.2),
-            ..Default::default()
-        };
+        let metrics = proto::agent::v1::SystemMetrics { cpu_usage: Some(15.2), ..Default::default() };
         let json: serde_json::Value = serde_json::from_str(&json(&metrics).unwrap()).unwrap();
         assert_eq!(json["cpu_usage"], 15.2);
         assert_eq!(json.get("temperature"), None);

@@ -36,10 +36,7 @@ pub enum ConfigError {
 ///
 /// If the file cannot be read, is no TOML, or does not fit `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(path, &text)
 }
 
@@ -58,11 +55,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigEr
 /// An error about a value that is well-formed, but cannot be: `span` is where it stands (see `toml::Spanned`).
 pub fn at(path: &Path, text: &str, span: Range<usize>, expected: impl fmt::Display) -> ConfigError {
     let before = text.get(..span.start).unwrap_or(text);
-    ConfigError::Wrong {
-        path: path.to_owned(),
-        line: before.matches('\n').count() + 1,
-        expected: expected.to_string(),
-    }
+    ConfigError::Wrong { path: path.to_owned(), line: before.matches('\n').count() + 1, expected: expected.to_string() }
 }
 
 #[cfg(test)]
@@ -86,24 +79,16 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_file_line_and_what_was_expected() {
         let unknown = told("# a comment\n\nlistn = '127.0.0.1:1'\n");
-        assert!(
-            unknown.ends_with("agent.toml, line 3: unknown field `listn`, expected `listen`"),
-            "{unknown}"
-        );
+        assert!(unknown.ends_with("agent.toml, line 3: unknown field `listn`, expected `listen`"), "{unknown}");
         let not_toml = told("listen = '127.0.0.1:1'\n=\n");
         assert!(not_toml.contains("agent.toml, line 2: "), "{not_toml}");
         let not_an_address = told("listen = 'here'\n");
-        assert!(
-            not_an_address.contains("line 1: invalid socket address"),
-            "{not_an_address}"
-        );
+        assert!(not_an_address.contains("line 1: invalid socket address"), "{not_an_address}");
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let told = load::<Example>(Path::new("/nowhere/agent.toml"))
-            .unwrap_err()
-            .to_string();
+        let told = load::<Example>(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
         assert_eq!(told, "cannot read the configuration /nowhere/agent.toml");
     }
 }

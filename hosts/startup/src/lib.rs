@@ -2,6 +2,7 @@
 
 mod config;
 mod failure;
+mod listen;
 
 use std::io::IsTerminal;
 
@@ -10,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use config::{ConfigError, at, load, parse};
 pub use failure::{Failure, one_line};
+pub use listen::{ListenError, listen};
 
 /// Logs to standard error: `info` and above, or what the environment variable `PI_LOG` says (such as `debug` or
 /// `mtls=debug,info`). Colour only on a terminal.

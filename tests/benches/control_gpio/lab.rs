@@ -24,29 +24,19 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn set_up() -> Self {
-        let controller = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let controller =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let cluster = controller.block_on(Cluster::start());
         let node = cluster.folder("bench");
         controller.block_on(join(&cluster, &node));
         let operator = cluster.credentials(&cluster.issuer(), "operator/bench", SystemTime::now());
-        Self {
-            node,
-            dialer: cluster.dialer(&operator),
-            _cluster: cluster,
-            _controller: controller,
-        }
+        Self { node, dialer: cluster.dialer(&operator), _cluster: cluster, _controller: controller }
     }
 }
 
 async fn join(cluster: &Cluster, folder: &std::path::Path) {
     let token = cluster.token(1).await;
     let controller = cluster.address.to_string();
-    pi_agent::join(&token, &controller, "bench", Inventory::default(), folder)
-        .await
-        .expect("a join");
+    pi_agent::join(&token, &controller, "bench", Inventory::default(), folder).await.expect("a join");
     std::fs::write(folder.join("agent.toml"), AGENT_TOML).expect("a configuration");
 }

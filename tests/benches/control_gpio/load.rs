@@ -44,11 +44,7 @@ pub(crate) async fn all_at_once(client: &Client, calls: usize) -> Duration {
 
 async fn write(client: &mut Client, number: usize) {
     let level = [GpioState::Low, GpioState::High][number % 2];
-    let request = GpioRequest {
-        pin: Some(LINE),
-        state: level.into(),
-        ..GpioRequest::default()
-    };
+    let request = GpioRequest { pin: Some(LINE), state: level.into(), ..GpioRequest::default() };
     let answer = client.control_gpio(request).await.expect("an answer").into_inner();
     assert_eq!(answer.state, i32::from(level), "the answer is another one's");
 }

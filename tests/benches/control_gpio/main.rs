@@ -41,22 +41,8 @@ pub(crate) struct Plan {
     settle: f32,
 }
 
-const FULL: Plan = Plan {
-    blocks: 8,
-    rounds: 10,
-    single: 400,
-    many: 6400,
-    starts: 40,
-    settle: 2.5,
-};
-const QUICK: Plan = Plan {
-    blocks: 1,
-    rounds: 2,
-    single: 20,
-    many: 640,
-    starts: 2,
-    settle: 0.3,
-};
+const FULL: Plan = Plan { blocks: 8, rounds: 10, single: 400, many: 6400, starts: 40, settle: 2.5 };
+const QUICK: Plan = Plan { blocks: 1, rounds: 2, single: 20, many: 640, starts: 2, settle: 0.3 };
 
 fn main() {
     let arguments = Arguments::parse();

@@ -19,6 +19,7 @@ type Trio = [Series; PROGRAMS.len()];
 #[derive(Default)]
 pub(crate) struct Sheet {
     latency: Trio,
+    cpu_alone: Trio,
     cpu: Trio,
     rate: Trio,
     resting: Trio,
@@ -58,7 +59,7 @@ impl Sheet {
         }
         for number in 0..plan.rounds {
             for who in in_turn(number) {
-                self.latency[who].round(load::one_at_a_time(&servers[who].client, plan.single).await);
+                self.single(who, &servers[who], plan.single).await;
             }
             for who in in_turn(number) {
                 self.many(who, &servers[who], plan.many).await;
@@ -69,11 +70,16 @@ impl Sheet {
         }
     }
 
+    async fn single(&mut self, who: usize, server: &Server, calls: usize) {
+        let before = server.cpu();
+        self.latency[who].round(load::one_at_a_time(&server.client, calls).await);
+        self.cpu_alone[who].round(vec![per_call(server.cpu() - before, calls)]);
+    }
+
     async fn many(&mut self, who: usize, server: &Server, calls: usize) {
         let before = server.cpu();
         let took = load::all_at_once(&server.client, calls).await;
-        let used = server.cpu() - before;
-        self.cpu[who].round(vec![used.as_secs_f64() * 1e6 / calls as f64]);
+        self.cpu[who].round(vec![per_call(server.cpu() - before, calls)]);
         self.rate[who].round(vec![calls as f64 / took.as_secs_f64() / 1e3]);
     }
 
@@ -83,11 +89,17 @@ impl Sheet {
             row("P1: 64 in flight, server CPU a call", "µs", self.cpu, Goal::Ratio(1.15)),
             row("64 in flight, calls a second", "k/s", self.rate, Goal::None),
             row("P2: single flight, latency", "µs", self.latency, Goal::Ratio(1.05)),
+            row("single flight, server CPU a call", "µs", self.cpu_alone, Goal::None),
             row("P12: memory, connected", "MB", self.resting, Goal::Ratio(1.6)),
             row("memory after the load", "MB", self.loaded, Goal::None),
             row("P13: start to first answer", "ms", self.start, Goal::Value(3.2)),
         ]
     }
+}
+
+/// In microseconds.
+fn per_call(used: Duration, calls: usize) -> f64 {
+    used.as_secs_f64() * 1e6 / calls as f64
 }
 
 /// Every server once, another one first each time.
@@ -96,12 +108,5 @@ fn in_turn(round: usize) -> impl Iterator<Item = usize> {
 }
 
 fn row(what: &'static str, unit: &'static str, [agent, floor, control]: Trio, goal: Goal) -> Row {
-    Row {
-        what,
-        unit,
-        agent,
-        floor,
-        control: Some(control),
-        goal,
-    }
+    Row { what, unit, agent, floor, control: Some(control), goal }
 }

@@ -39,12 +39,7 @@ struct Echo;
 impl NodeAgent for Echo {
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
         let GpioRequest { pin, state, .. } = request.into_inner();
-        Ok(Response::new(GpioResponse {
-            success: true,
-            pin,
-            state,
-            ..GpioResponse::default()
-        }))
+        Ok(Response::new(GpioResponse { success: true, pin, state, ..GpioResponse::default() }))
     }
 
     async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {

@@ -19,10 +19,7 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn run(state: PathBuf) -> Result<(), Failure> {
-    let config = Config {
-        state: state.clone(),
-        ..Config::load(&state.join("agent.toml"))?
-    };
+    let config = Config { state: state.clone(), ..Config::load(&state.join("agent.toml"))? };
     let (simulated, _hands) = pi_sim::hardware("bench");
     let hardware = Hardware {
         board: simulated.board,

@@ -10,10 +10,7 @@ use rusqlite::{Connection, Error, Params, Result, Row};
 
 pub(super) fn meta(connection: &Connection) -> Result<(Option<ClusterId>, u64)> {
     connection.query_row("SELECT cluster, revision FROM meta", [], |row| {
-        Ok((
-            optional(row, "cluster")?,
-            row.get::<_, i64>("revision")?.cast_unsigned(),
-        ))
+        Ok((optional(row, "cluster")?, row.get::<_, i64>("revision")?.cast_unsigned()))
     })
 }
 
@@ -40,11 +37,7 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             certificate: certificate(row)?,
             inventory: inventory(row)?,
             labels: labels(connection, &name)?,
-            endpoints: list(
-                connection,
-                "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position",
-                &name,
-            )?,
+            endpoints: list(connection, "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position", &name)?,
             token: parsed(row, "token")?,
             registered_at: time(row, "registered_at")?,
             updated_at: time(row, "updated_at")?,
@@ -54,11 +47,7 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
 
 fn certificate(row: &Row<'_>) -> Result<Certificate> {
     let (not_before, not_after) = (time(row, "not_before")?, time(row, "not_after")?);
-    Ok(Certificate {
-        der: row.get("certificate")?,
-        not_before,
-        not_after,
-    })
+    Ok(Certificate { der: row.get("certificate")?, not_before, not_after })
 }
 
 fn inventory(row: &Row<'_>) -> Result<Inventory> {
@@ -79,13 +68,7 @@ fn inventory(row: &Row<'_>) -> Result<Inventory> {
 
 fn labels(connection: &Connection, node: &str) -> Result<Labels> {
     let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    Labels::new(all(
-        connection,
-        "SELECT key, value FROM labels WHERE node = ?1",
-        [node],
-        pair,
-    )?)
-    .map_err(invalid)
+    Labels::new(all(connection, "SELECT key, value FROM labels WHERE node = ?1", [node], pair)?).map_err(invalid)
 }
 
 pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {

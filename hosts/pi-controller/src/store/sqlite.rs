@@ -44,11 +44,7 @@ impl Store {
     pub fn bind(&mut self, cluster: &ClusterId) -> Result<(), BindError> {
         let bind = "UPDATE meta SET cluster = coalesce(cluster, ?1) RETURNING cluster";
         let bound: String = self.connection.query_row(bind, [cluster.as_str()], |row| row.get(0))?;
-        if bound == cluster.as_str() {
-            Ok(())
-        } else {
-            Err(BindError::OtherCluster(bound))
-        }
+        if bound == cluster.as_str() { Ok(()) } else { Err(BindError::OtherCluster(bound)) }
     }
 
     /// Everything but the audit, as of one moment.
@@ -57,15 +53,9 @@ impl Store {
         let snapshot = self.connection.unchecked_transaction()?;
         let (cluster, revision) = read::meta(&snapshot)?;
         let tokens = read::tokens(&snapshot)?.into_iter().map(Change::PutToken);
-        let nodes = read::nodes(&snapshot)?
-            .into_iter()
-            .map(|node| Change::PutNode(Box::new(node)));
+        let nodes = read::nodes(&snapshot)?.into_iter().map(|node| Change::PutNode(Box::new(node)));
         let operators = read::operators(&snapshot)?.into_iter().map(Change::PutOperator);
-        Ok(Loaded {
-            cluster,
-            revision,
-            changes: tokens.chain(nodes).chain(operators).collect(),
-        })
+        Ok(Loaded { cluster, revision, changes: tokens.chain(nodes).chain(operators).collect() })
     }
 
     /// Up to `limit` audit rows after the row numbered `after` (0: from the start), oldest first, with their numbers.
@@ -76,13 +66,9 @@ impl Store {
     /// Makes `changes` durable as transaction `revision`, which must be the one after the last; all of them or, on an
     /// error, none.
     pub fn commit(&mut self, changes: &[Change], revision: u64) -> Result<(), CommitError> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         advance(&transaction, revision)?;
-        changes
-            .iter()
-            .try_for_each(|change| write::change(&transaction, change))?;
+        changes.iter().try_for_each(|change| write::change(&transaction, change))?;
         Ok(transaction.commit()?)
     }
 }
@@ -105,10 +91,7 @@ fn create_missing(path: &Path) -> io::Result<()> {
 
 /// A new file is durable once its folder is.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
@@ -141,11 +124,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 fn check(connection: &Connection) -> Result<(), OpenError> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(OpenError::Damaged(verdict))
-    }
+    if verdict == "ok" { Ok(()) } else { Err(OpenError::Damaged(verdict)) }
 }
 
 /// Brings an empty file to today's schema. Tables and version number come in one transaction: a crash leaves either

@@ -45,24 +45,14 @@ fn token(uses_left: u32) -> TokenRecord {
 
 /// A node with an Ed25519 key of thirty-two times `key`.
 fn node(node: &str, key: u8) -> Node {
-    let spki = [
-        &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00],
-        &[key; 32][..],
-    ]
-    .concat();
+    let spki = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], &[key; 32][..]].concat();
     Node {
         name: name(node),
         public_key: PublicKey::from_spki(&spki).unwrap(),
-        certificate: Certificate {
-            der: vec![0x30, 0, 0xff],
-            not_before: time(0),
-            not_after: time(600),
-        },
+        certificate: Certificate { der: vec![0x30, 0, 0xff], not_before: time(0), not_after: time(600) },
         inventory: inventory(),
         labels: Labels::new([("rack", "2"), ("bay", "")]).unwrap(),
-        endpoints: ["pi-7.local:7443", "192.0.2.7:7443"]
-            .map(|text| text.parse().unwrap())
-            .into(),
+        endpoints: ["pi-7.local:7443", "192.0.2.7:7443"].map(|text| text.parse().unwrap()).into(),
         token: TokenId::of(&[1; 32]),
         registered_at: time(1),
         updated_at: time(2),
@@ -88,24 +78,12 @@ fn inventory() -> Inventory {
 
 fn operator(roles: impl IntoIterator<Item = Role>) -> Operator {
     let created_by = Identity::controller(name("c1"));
-    Operator {
-        name: name("anna"),
-        roles: roles.into_iter().collect(),
-        created_by,
-        created_at: time(0),
-    }
+    Operator { name: name("anna"), roles: roles.into_iter().collect(), created_by, created_at: time(0) }
 }
 
 fn audit(action: &str) -> AuditRow {
     let (who, subject, detail) = ("operator/anna".into(), "node/pi-7".into(), "in detail".into());
-    AuditRow {
-        at: time(3),
-        who,
-        action: action.into(),
-        subject,
-        outcome: Outcome::Alarm,
-        detail,
-    }
+    AuditRow { at: time(3), who, action: action.into(), subject, outcome: Outcome::Alarm, detail }
 }
 
 fn put_node(node: Node) -> Change {
@@ -125,22 +103,10 @@ fn state() -> Vec<Change> {
 fn a_new_store_is_empty_and_private() {
     let (_folder, path) = folder();
     let store = open(&path);
-    assert_eq!(
-        store.load().unwrap(),
-        Loaded {
-            cluster: None,
-            revision: 0,
-            changes: vec![]
-        }
-    );
+    assert_eq!(store.load().unwrap(), Loaded { cluster: None, revision: 0, changes: vec![] });
     for file in fs::read_dir(path.parent().unwrap()).unwrap() {
         let file = file.unwrap();
-        assert_eq!(
-            file.metadata().unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            file.file_name()
-        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
     }
 }
 
@@ -175,11 +141,7 @@ fn a_put_replaces_the_whole_row() {
     changed.inventory.ram_bytes = None;
     changed.labels = Labels::new([("rack", "3")]).unwrap();
     changed.endpoints.truncate(1);
-    let second = [
-        Change::PutToken(token(0)),
-        put_node(changed),
-        Change::PutOperator(operator([Role::Logs])),
-    ];
+    let second = [Change::PutToken(token(0)), put_node(changed), Change::PutOperator(operator([Role::Logs]))];
     store.commit(&second, 2).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!((loaded.revision, loaded.changes), (2, second.to_vec()));
@@ -190,9 +152,7 @@ fn every_role_is_read_back() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     store.commit(&[Change::PutOperator(operator(Role::ALL))], 1).unwrap();
-    let [Change::PutOperator(operator)] = &store.load().unwrap().changes[..] else {
-        panic!("one operator")
-    };
+    let [Change::PutOperator(operator)] = &store.load().unwrap().changes[..] else { panic!("one operator") };
     assert_eq!(operator.roles, BTreeSet::from(Role::ALL));
 }
 
@@ -200,11 +160,8 @@ fn every_role_is_read_back() {
 fn commits_are_flushed_before_they_are_acknowledged() {
     let (_folder, path) = folder();
     let store = open(&path);
-    let pragma = |name| {
-        store
-            .connection()
-            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
-    };
+    let pragma =
+        |name| store.connection().pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
     assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
     assert_eq!(pragma("synchronous").unwrap(), 2.into());
     assert_eq!(pragma("foreign_keys").unwrap(), 1.into());
@@ -238,10 +195,7 @@ fn a_revision_that_is_not_the_next_is_refused() {
     one.commit(&state(), 1).unwrap();
     for revision in [0, 1, 3, u64::MAX] {
         let refused = two.commit(&[Change::PutToken(token(9))], revision);
-        assert!(
-            matches!(refused, Err(CommitError::Revision(given)) if given == revision),
-            "{revision}"
-        );
+        assert!(matches!(refused, Err(CommitError::Revision(given)) if given == revision), "{revision}");
     }
     assert_eq!(two.load().unwrap().changes, state());
     two.commit(&[], 2).unwrap();
@@ -252,24 +206,8 @@ fn the_audit_keeps_its_order_and_is_only_added_to() {
     let (_folder, path) = folder();
     let mut store = open(&path);
     let actions = ["b", "a", "c", "a"];
-    store
-        .commit(
-            &actions[..2]
-                .iter()
-                .map(|action| Change::Audit(audit(action)))
-                .collect::<Vec<_>>(),
-            1,
-        )
-        .unwrap();
-    store
-        .commit(
-            &actions[2..]
-                .iter()
-                .map(|action| Change::Audit(audit(action)))
-                .collect::<Vec<_>>(),
-            2,
-        )
-        .unwrap();
+    store.commit(&actions[..2].iter().map(|action| Change::Audit(audit(action))).collect::<Vec<_>>(), 1).unwrap();
+    store.commit(&actions[2..].iter().map(|action| Change::Audit(audit(action))).collect::<Vec<_>>(), 2).unwrap();
     drop(store);
     let store = open(&path);
     let expected: Vec<_> = (1..).zip(actions.map(audit)).collect();
@@ -296,27 +234,18 @@ fn a_store_belongs_to_one_cluster() {
 fn a_store_of_a_later_release_is_left_alone() {
     let (_folder, path) = folder();
     drop(open(&path));
-    Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
     let error = Store::open(&path).unwrap_err();
     assert!(matches!(error, OpenError::Newer { found: 99, known: 1 }));
-    assert_eq!(
-        error.to_string(),
-        "use a later release: the store has schema 99, this release knows 1"
-    );
+    assert_eq!(error.to_string(), "use a later release: the store has schema 99, this release knows 1");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]
 fn a_file_of_something_else_is_left_alone() {
     let (_folder, path) = folder();
-    Connection::open(&path)
-        .unwrap()
-        .execute_batch("CREATE TABLE nodes (x)")
-        .unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE nodes (x)").unwrap();
     let before = fs::read(&path).unwrap();
     assert!(matches!(Store::open(&path), Err(OpenError::Foreign)));
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -332,10 +261,7 @@ fn a_start_that_was_cut_short_is_finished() {
     fs::write(&path, b"").unwrap();
     drop(open(&path));
     let (_folder, path) = folder();
-    Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "journal_mode", "wal")
-        .unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "journal_mode", "wal").unwrap();
     assert_eq!(open(&path).load().unwrap().revision, 0);
 }
 
@@ -349,19 +275,13 @@ fn damage_is_found_on_opening() {
     // The first page says what there is; the pages after it are overwritten.
     bytes[4096..].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    assert!(matches!(
-        Store::open(&path),
-        Err(OpenError::Damaged(_) | OpenError::Sqlite(_))
-    ));
+    assert!(matches!(Store::open(&path), Err(OpenError::Damaged(_) | OpenError::Sqlite(_))));
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_not_made() {
     let (folder, _) = folder();
     let missing = folder.path().join("missing");
-    assert!(matches!(
-        Store::open(&missing.join("state.db")),
-        Err(OpenError::Create(_))
-    ));
+    assert!(matches!(Store::open(&missing.join("state.db")), Err(OpenError::Create(_))));
     assert!(!missing.exists());
 }

@@ -16,15 +16,7 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
 }
 
 fn put_token(connection: &Connection, token: &TokenRecord) -> Result<()> {
-    let TokenRecord {
-        id,
-        public_key,
-        expires,
-        uses_left,
-        bound_name,
-        created_by,
-        created_at,
-    } = token;
+    let TokenRecord { id, public_key, expires, uses_left, bound_name, created_by, created_at } = token;
     // Updated in place, not replaced: nodes refer to the row.
     let put = "INSERT INTO tokens (id, public_key, expires, uses_left, bound_name, created_by, created_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -98,12 +90,7 @@ fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
 }
 
 fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
-    let Operator {
-        name,
-        roles,
-        created_by,
-        created_at,
-    } = operator;
+    let Operator { name, roles, created_by, created_at } = operator;
     // Its roles go with it.
     connection.execute("DELETE FROM operators WHERE name = ?1", [name.as_str()])?;
     let insert = "INSERT INTO operators (name, created_by, created_at) VALUES (?1, ?2, ?3)";
@@ -117,14 +104,7 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
 }
 
 fn append_audit(connection: &Connection, row: &AuditRow) -> Result<()> {
-    let AuditRow {
-        at,
-        who,
-        action,
-        subject,
-        outcome,
-        detail,
-    } = row;
+    let AuditRow { at, who, action, subject, outcome, detail } = row;
     let append = "INSERT INTO audit (at, who, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = params![Nanos(*at), who, action, subject, outcome.as_str(), detail];
     connection.execute(append, row)?;
@@ -137,12 +117,7 @@ struct Nanos(SystemTime);
 impl ToSql for Nanos {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         let failure = |error| Error::ToSqlConversionFailure(error);
-        let since = self
-            .0
-            .duration_since(UNIX_EPOCH)
-            .map_err(|error| failure(error.into()))?;
-        i64::try_from(since.as_nanos())
-            .map(ToSqlOutput::from)
-            .map_err(|error| failure(error.into()))
+        let since = self.0.duration_since(UNIX_EPOCH).map_err(|error| failure(error.into()))?;
+        i64::try_from(since.as_nanos()).map(ToSqlOutput::from).map_err(|error| failure(error.into()))
     }
 }
