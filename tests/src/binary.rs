@@ -29,13 +29,13 @@ pub fn binary(name: &str) -> PathBuf {
 pub struct Running(pub Child);
 
 impl Running {
-    /// Starts it; its log goes to this process's standard error.
+    /// Starts it; its warnings go to this process's standard error.
     ///
     /// # Panics
     ///
     /// If it cannot be started.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = tokio::process::Command::new(binary(name));
-        Self(command.args(arguments).kill_on_drop(true).spawn().expect(name))
+        Self(command.args(arguments).env("PI_LOG", "warn").kill_on_drop(true).spawn().expect(name))
     }
 }

@@ -94,7 +94,7 @@ impl Dialer {
     }
 
     /// A channel to `address` (`host:port`) that connects at the first call and again after a loss. A call that finds
-    /// no peer, or another one than expected, answers `UNAVAILABLE`; [`explain`] says why.
+    /// no peer, or another one than expected, answers `UNAVAILABLE`; [`explain`](crate::explain) says why.
     ///
     /// # Errors
     ///
