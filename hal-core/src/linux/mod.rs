@@ -10,6 +10,7 @@ mod fault;
 mod identity;
 mod line;
 mod metrics;
+mod reactor;
 mod request;
 mod thermal;
 
