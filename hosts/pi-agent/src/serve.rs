@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_lib::Agent;
 use hal_core::{Board, MetricsSource};
@@ -11,6 +12,7 @@ use mtls::{
 };
 use proto::agent::v1::node_agent_server::NodeAgentServer;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::config::Config;
@@ -22,6 +24,9 @@ use crate::uplink::Uplink;
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// When sampling and reporting begin.
+const AFTER_START: Duration = Duration::from_millis(20);
 
 /// An agent cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +100,13 @@ where
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
 
     let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
-    let sampling = sampler::sample(metrics, &node);
+    // Who waits for this agent is answered before it turns to its own affairs.
+    let sampling = async {
+        sleep(AFTER_START).await;
+        sampler::sample(metrics, &node).await;
+    };
     let reporting = async {
+        sleep(AFTER_START).await;
         match uplink {
             Some(uplink) => uplink.run().await,
             None => std::future::pending().await,

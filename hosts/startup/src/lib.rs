@@ -7,22 +7,24 @@ mod listen;
 use std::io::IsTerminal;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub use config::{ConfigError, at, load, parse};
 pub use failure::{Failure, one_line};
 pub use listen::{ListenError, listen};
 
 /// Logs to standard error: `info` and above, or what the environment variable `PI_LOG` says (such as `debug` or
-/// `mtls=debug,info`). Colour only on a terminal.
+/// `info,mtls=debug`; release builds know no `trace`). Colour only on a terminal.
 pub fn log() {
-    let filter = EnvFilter::try_from_env("PI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let wished = std::env::var("PI_LOG").ok().and_then(|wish| wish.parse().ok());
+    let filter = wished.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
 /// Completes at the first SIGINT (Ctrl-C) or SIGTERM.
