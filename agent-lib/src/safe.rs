@@ -63,9 +63,7 @@ impl<B: Board> Agent<B> {
         let Some(held) = self.held.get_mut(&line) else {
             return Ok(());
         };
-        held.leave(declared).map_err(|fault| Refusal::hardware(line, fault))?;
-        self.changed(line);
-        Ok(())
+        held.leave(declared).map_err(|fault| Refusal::hardware(line, fault))
     }
 
     /// Frees a line that has been made safe.

@@ -19,7 +19,7 @@ const FIFO: u32 = 16;
 impl<B: Board> Agent<B> {
     /// Fetches the edges of all watched lines and hands them to their watchers. The task is woken when there are more, if
     /// [`Caps::edge_wakeups`](hal_core::Caps); any later call on the agent keeps this promise alive, so that a host needs
-    /// to poll only when it is woken.
+    /// to poll only when it is woken. The edges of a line come in order; for the order across lines go by their times.
     pub fn poll_edges(&mut self, cx: &mut Context<'_>) {
         self.hub.waker = Some(cx.waker().clone());
         self.pump();
