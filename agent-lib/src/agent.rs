@@ -2,19 +2,32 @@
 
 use alloc::collections::BTreeMap;
 
-use hal_core::{Board, Instant, Line, LineConfig, LineId};
+use hal_core::{Board, Instant, Line, LineConfig, LineId, LineMode};
 
-use crate::{Holder, LineName, Policy, Reading, Refusal};
+use crate::event::Events;
+use crate::expire::{Expired, Overdue};
+use crate::lease::Leased;
+use crate::pulse::Running;
+use crate::watch::Hub;
+use crate::{Caller, Holder, Policy, Reading, Refusal, SafeState, Token};
 
 /// A board and the people who use its lines.
 ///
 /// `now` is the time of the call on the board's clock ([`Board::now`]). When an agent is dropped, also by a panic that
 /// unwinds, it leaves every output in its safe state as far as the hardware lets it.
+///
+/// Leases, pulses and debouncing need the host to come back: it calls [`handle_timeout`](Self::handle_timeout) at
+/// [`poll_timeout`](Self::poll_timeout), and looks at [`poll_event`](Self::poll_event) after each call.
 #[derive(Debug)]
 pub struct Agent<B: Board> {
     pub(crate) board: B,
     pub(crate) policy: Policy,
     pub(crate) held: BTreeMap<LineId, Held<B::Line>>,
+    /// Whose lease ran out, on lines that nobody has claimed since.
+    pub(crate) expired: BTreeMap<LineId, Expired>,
+    pub(crate) next_token: u64,
+    pub(crate) events: Events,
+    pub(crate) hub: Hub,
 }
 
 /// A line in somebody's hands.
@@ -22,13 +35,60 @@ pub struct Agent<B: Board> {
 pub(crate) struct Held<L> {
     pub(crate) line: L,
     pub(crate) holder: Holder,
+    /// The agent holds it itself, and gives it to whoever asks first.
+    pub(crate) house: Option<House>,
     pub(crate) since: Instant,
+    pub(crate) token: Token,
+    /// `None`: until released.
+    pub(crate) lease: Option<Leased>,
+    /// The hold has ended, but the line could not be made safe yet.
+    pub(crate) overdue: Option<Overdue>,
+    pub(crate) pulse: Option<Running>,
+    /// What the holder asked for. The board may have been told more edges and less debouncing.
+    pub(crate) wanted: LineConfig,
+}
+
+/// What the agent holds a line for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum House {
+    /// Restored at start.
+    Restore,
+    /// Watched while free.
+    Watch,
 }
 
 impl<B: Board> Agent<B> {
     /// An agent that holds nothing yet. No line is touched.
     pub fn new(board: B, policy: Policy) -> Self {
-        Self { board, policy, held: BTreeMap::new() }
+        Self {
+            board,
+            policy,
+            held: BTreeMap::new(),
+            expired: BTreeMap::new(),
+            next_token: 1,
+            events: Events::default(),
+            hub: Hub::default(),
+        }
+    }
+
+    /// The same with this as its first token. A host that outlives reboots gives one above all that were ever granted, so
+    /// that a call from before the reboot is refused.
+    pub fn with_first_token(mut self, token: u64) -> Self {
+        self.next_token = token;
+        self
+    }
+
+    /// The same with this epoch for the numbers of its records: a number that no earlier agent on this node had. 0
+    /// unless given.
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.hub.set_epoch(epoch);
+        self
+    }
+
+    /// The same remembering this many records for watchers who come back; 1024 unless given.
+    pub fn with_memory(mut self, records: usize) -> Self {
+        self.hub.set_memory(records);
+        self
     }
 
     /// The board.
@@ -46,33 +106,25 @@ impl<B: Board> Agent<B> {
         &self.policy
     }
 
-    /// Makes the caller the holder of a line and configures it. Who holds it already has it reconfigured, so that
-    /// asking twice does no harm.
+    /// Changes the configuration of a line that the caller holds. Ends a pulse, renews a lease.
     ///
     /// # Errors
     ///
-    /// `UnknownLine`, `NotAllowed`, `Held` by somebody else, `Hardware`.
-    pub fn claim(&mut self, now: Instant, holder: &Holder, line: LineId, config: LineConfig) -> Result<(), Refusal> {
-        match self.held_by(now, holder, line)? {
-            Some(held) => held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault)),
-            None => self.request(now, holder, line, config),
-        }
-    }
-
-    /// Changes the configuration of a line that the caller holds.
-    ///
-    /// # Errors
-    ///
-    /// `UnknownLine`, `NotAllowed`, `Held` by somebody else, `NotHeld`, `Hardware`.
+    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`, `Hardware`.
     pub fn configure(
         &mut self,
         now: Instant,
-        holder: &Holder,
+        caller: Caller<'_>,
         line: LineId,
         config: LineConfig,
+        token: Option<Token>,
     ) -> Result<(), Refusal> {
-        let held = self.held_by(now, holder, line)?.ok_or(Refusal::NotHeld { line })?;
-        held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault))
+        self.held_by(now, caller, line, token)?.ok_or(Refusal::NotHeld { line })?;
+        self.end_pulse(line)?;
+        self.reconfigure(line, config)?;
+        self.renew(now, line);
+        self.look_again(line);
+        Ok(())
     }
 
     /// Reads a line, whoever holds it. A free line is claimed as it is for the moment of reading: its direction is not
@@ -82,64 +134,71 @@ impl<B: Board> Agent<B> {
     /// # Errors
     ///
     /// `UnknownLine`, `NotAllowed`, `Hardware`: a free line may belong to a kernel driver.
-    pub fn read(&mut self, _now: Instant, line: LineId) -> Result<Reading, Refusal> {
+    pub fn read(&mut self, now: Instant, line: LineId) -> Result<Reading, Refusal> {
         self.permitted(line)?;
+        self.settle(now, line);
+        self.look(line)
+    }
+
+    /// Reads a line as it is now.
+    pub(crate) fn look(&mut self, line: LineId) -> Result<Reading, Refusal> {
         let reading = match self.held.get_mut(&line) {
-            Some(held) => reading(&mut held.line),
-            None => self.board.claim(line, LineConfig::as_is(), "reading").and_then(|mut free| reading(&mut free)),
+            Some(held) => reading(&mut held.line, held.pulse.is_some()),
+            None => {
+                self.board.claim(line, LineConfig::as_is(), "reading").and_then(|mut free| reading(&mut free, false))
+            }
         };
         reading.map_err(|fault| Refusal::hardware(line, fault))
     }
 
-    /// How many lines are held.
+    /// How many lines people hold, and the agent since its start. Free lines that are watched do not count.
     pub fn held_count(&self) -> usize {
-        self.held.len()
+        self.held.values().filter(|held| held.house != Some(House::Watch)).count()
     }
 
-    /// The caller's hold on a line, `None` on a free line; refused if it is somebody else's.
-    pub(crate) fn held_by(
-        &mut self,
-        now: Instant,
-        holder: &Holder,
-        line: LineId,
-    ) -> Result<Option<&mut Held<B::Line>>, Refusal> {
-        self.permitted(line)?;
-        match self.held.get_mut(&line) {
-            Some(held) if held.holder != *holder => {
-                let held_for = now.saturating_since(held.since);
-                Err(Refusal::Held { line, holder: held.holder.clone(), held_for })
-            }
-            held => Ok(held),
+    /// Sets a held line up as wanted, as far as it is the board's part.
+    pub(crate) fn reconfigure(&mut self, line: LineId, wanted: LineConfig) -> Result<(), Refusal> {
+        self.pump_line(line); // what waits there might be lost with the old request
+        let config = self.on_board(line, wanted);
+        let Some(held) = self.held.get_mut(&line) else {
+            return Ok(());
+        };
+        let had_edges = held.has_edges();
+        held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault))?;
+        held.wanted = wanted;
+        if had_edges {
+            self.queue_restarted(line);
         }
-    }
-
-    /// Claims a free line from the board.
-    pub(crate) fn request(
-        &mut self,
-        now: Instant,
-        holder: &Holder,
-        line: LineId,
-        config: LineConfig,
-    ) -> Result<(), Refusal> {
-        let claimed = self.board.claim(line, config, holder.as_str());
-        let claimed = claimed.map_err(|fault| Refusal::hardware(line, fault))?;
-        self.held.insert(line, Held { line: claimed, holder: holder.clone(), since: now });
         Ok(())
     }
 
-    fn permitted(&self, line: LineId) -> Result<(), Refusal> {
-        if !self.exists(line) {
-            return Err(self.unknown(LineName::Number(line.0.into())));
+    /// What the board is told when this is wanted: watchers need every edge, and what it cannot debounce the agent does.
+    pub(crate) fn on_board(&self, line: LineId, mut wanted: LineConfig) -> LineConfig {
+        if let LineMode::Input { edges, debounce_us, .. } = &mut wanted.mode {
+            if self.hub.watches(line) {
+                *edges = hal_core::Edges::Both;
+            }
+            if *debounce_us > 0 && !self.board.caps().kernel_debounce {
+                *debounce_us = 0;
+            }
         }
-        if self.policy.allows(line) { Ok(()) } else { Err(Refusal::NotAllowed { line }) }
-    }
-
-    pub(crate) fn exists(&self, line: LineId) -> bool {
-        line.0 < self.board.chip().lines
+        wanted
     }
 }
 
-fn reading<L: Line>(line: &mut L) -> Result<Reading, L::Error> {
+impl<L: Line> Held<L> {
+    /// How the line is left.
+    pub(crate) fn safe(&self, declared: SafeState) -> SafeState {
+        self.lease.and_then(|lease| lease.safe).unwrap_or(declared)
+    }
+
+    /// Whether the board queues edges of this line.
+    pub(crate) fn has_edges(&self) -> bool {
+        matches!(self.line.config().mode, LineMode::Input { edges, .. } if edges != hal_core::Edges::None)
+    }
+}
+
+fn reading<L: Line>(line: &mut L, pulsing: bool) -> Result<Reading, L::Error> {
     let level = line.is_high()?;
-    Ok(Reading { line: line.id(), level, raw: line.config().invert_if_active_low(level) })
+    Ok(Reading { line: line.id(), level, raw: line.config().invert_if_active_low(level), pulsing })
 }

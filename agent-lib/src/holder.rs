@@ -38,6 +38,11 @@ impl Holder {
         Ok(Self(name))
     }
 
+    /// The agent itself, for one of its own purposes.
+    pub(crate) fn house(name: &'static str) -> Self {
+        Self(name.into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -13,23 +13,39 @@
 
 extern crate alloc;
 
+mod access;
 mod agent;
+mod caller;
+mod claim;
+mod event;
+mod expire;
 mod health;
 mod holder;
+mod lease;
 mod meter;
 mod name;
 mod policy;
+mod pulse;
 mod refusal;
+mod restore;
 mod safe;
 mod status;
+mod watch;
 mod write;
 
 pub use agent::Agent;
+pub use caller::{Caller, Rights};
+pub use event::Event;
 pub use health::{Condition, ConditionKind, Health, State, Status};
 pub use holder::{Holder, HolderError};
+pub use lease::{Claim, Grant, Lease, OnConflict, Token};
 pub use meter::{Meter, Metrics};
 pub use name::LineName;
-pub use policy::{Policy, PolicyError, SafeState};
+pub use policy::{Policy, PolicyError, Restore, SafeState};
+pub use pulse::Pulse;
 pub use refusal::Refusal;
+pub use restore::outputs_off;
 pub use safe::Released;
-pub use status::{HeldStatus, LineStatus, Reading};
+pub use status::{Debounce, HeldStatus, LeaseStatus, LineStatus, Reading};
+pub use watch::{EdgeClock, Missed, Position, Record, WatchId, What};
+pub use write::LineWrite;

@@ -2,10 +2,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use core::time::Duration;
 
 use hal_core::{LineId, header};
 
-use crate::name;
+use crate::{Lease, name};
 
 /// How an output is left when it is released, on emergency stop, and when the agent ends.
 ///
@@ -25,14 +26,32 @@ pub enum SafeState {
     High,
 }
 
+/// What the agent does with a line when it starts, before anybody has asked for it. It speaks of the wire, as
+/// [`SafeState`] does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Restore {
+    /// Drive the wire low.
+    Off,
+    /// Drive the wire high.
+    On,
+    /// Drive the wire as it was driven last; not touched if that is not known.
+    Last,
+    /// Do not touch it. The default.
+    #[default]
+    AsIs,
+}
+
 /// The rules of one node. What it holds has been checked: every alias and safe state belongs to an allowed line.
 ///
-/// The default allows the header's GPIO0 to GPIO27, knows no alias and makes every line an input when it is left.
+/// The default allows the header's GPIO0 to GPIO27, knows no alias, makes every line an input when it is left, touches
+/// nothing at start, and lends lines with a declared safe state for 60 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     allow: BTreeSet<LineId>,
     aliases: BTreeMap<String, LineId>,
     safe: BTreeMap<LineId, SafeState>,
+    restore: BTreeMap<LineId, Restore>,
+    default_lease: Duration,
 }
 
 /// Why a policy is not accepted.
@@ -67,11 +86,23 @@ pub enum PolicyError {
         /// The line.
         line: LineId,
     },
+    /// A line that is not allowed is to be restored.
+    #[error("{line} is to be restored but is not allowed; allow the line or leave it as it is")]
+    RestoreNotAllowed {
+        /// The line.
+        line: LineId,
+    },
+    /// The default lease is too short or too long.
+    #[error("a default lease of {} ms is out of range; choose 100 ms to 24 h", ttl.as_millis())]
+    LeaseOutOfRange {
+        /// The lease asked for.
+        ttl: Duration,
+    },
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { allow: header::lines().collect(), aliases: BTreeMap::new(), safe: BTreeMap::new() }
+        Self::of(header::lines().collect(), BTreeMap::new(), BTreeMap::new())
     }
 }
 
@@ -90,7 +121,36 @@ impl Policy {
         aliases.iter().try_for_each(|(alias, line)| check_alias(&allow, alias, *line))?;
         match safe.keys().find(|line| !allow.contains(line)) {
             Some(&line) => Err(PolicyError::SafeNotAllowed { line }),
-            None => Ok(Self { allow, aliases, safe }),
+            None => Ok(Self::of(allow, aliases, safe)),
+        }
+    }
+
+    fn of(allow: BTreeSet<LineId>, aliases: BTreeMap<String, LineId>, safe: BTreeMap<LineId, SafeState>) -> Self {
+        Self { allow, aliases, safe, restore: BTreeMap::new(), default_lease: Duration::from_secs(60) }
+    }
+
+    /// The same, doing this with lines at start.
+    ///
+    /// # Errors
+    ///
+    /// `RestoreNotAllowed` if one of the lines is not allowed.
+    pub fn with_restore(self, restore: BTreeMap<LineId, Restore>) -> Result<Self, PolicyError> {
+        match restore.keys().find(|line| !self.allow.contains(line)) {
+            Some(&line) => Err(PolicyError::RestoreNotAllowed { line }),
+            None => Ok(Self { restore, ..self }),
+        }
+    }
+
+    /// The same with this default lease.
+    ///
+    /// # Errors
+    ///
+    /// `LeaseOutOfRange` if it is shorter or longer than [`Lease::RANGE`] allows.
+    pub fn with_default_lease(self, ttl: Duration) -> Result<Self, PolicyError> {
+        if Lease::RANGE.contains(&ttl) {
+            Ok(Self { default_lease: ttl, ..self })
+        } else {
+            Err(PolicyError::LeaseOutOfRange { ttl })
         }
     }
 
@@ -114,9 +174,24 @@ impl Policy {
         self.aliases.iter().map(|(alias, line)| (alias.as_str(), *line))
     }
 
-    /// How a line is left.
+    /// How a line is left: as declared, else as an input.
     pub fn safe_state(&self, line: LineId) -> SafeState {
-        self.safe.get(&line).copied().unwrap_or_default()
+        self.declared_safe(line).unwrap_or_default()
+    }
+
+    /// How a line is left, if anybody has said so. Such a line matters: it is lent, not given.
+    pub fn declared_safe(&self, line: LineId) -> Option<SafeState> {
+        self.safe.get(&line).copied()
+    }
+
+    /// What is done with a line at start.
+    pub fn restore(&self, line: LineId) -> Restore {
+        self.restore.get(&line).copied().unwrap_or_default()
+    }
+
+    /// For how long a bare write or pulse borrows a line with a declared safe state.
+    pub fn default_lease(&self) -> Duration {
+        self.default_lease
     }
 }
 
@@ -161,6 +236,17 @@ mod tests {
             assert!(matches!(with_alias(alias, 17), Err(PolicyError::MisleadingAlias { .. })), "{alias}");
         }
         assert_eq!(with_alias("", 17), Err(PolicyError::EmptyAlias { line: LineId(17) }));
+    }
+
+    #[test]
+    fn a_default_lease_is_in_range_and_a_restored_line_allowed() {
+        let policy = Policy::default();
+        assert_eq!(policy.default_lease(), Duration::from_secs(60));
+        let ttl = Duration::from_millis(99);
+        assert_eq!(policy.clone().with_default_lease(ttl), Err(PolicyError::LeaseOutOfRange { ttl }));
+        let restored = |line| policy.clone().with_restore(BTreeMap::from([(LineId(line), Restore::On)]));
+        assert_eq!(restored(42), Err(PolicyError::RestoreNotAllowed { line: LineId(42) }));
+        assert_eq!(restored(17).unwrap().restore(LineId(17)), Restore::On);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use hal_core::{Fault, FaultKind, LineId};
 
-use crate::Holder;
+use crate::{Holder, Token};
 
 /// Why the agent refused. Nothing has changed then, except where a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum Refusal {
         line: LineId,
     },
     /// Somebody else holds the line.
-    #[error("{line} is held by {holder} for {} s; ask them to release it", held_for.as_secs())]
+    #[error("{line} is held by {holder} for {} s{}", held_for.as_secs(), way_out(*lease_left))]
     Held {
         /// The line.
         line: LineId,
@@ -37,6 +37,8 @@ pub enum Refusal {
         holder: Holder,
         /// For how long they have held it.
         held_for: Duration,
+        /// For how long they still hold it unless they renew; `None` if they hold it until they release it.
+        lease_left: Option<Duration>,
     },
     /// Nobody holds the line.
     #[error("{line} is not held by anybody; claim it first")]
@@ -53,6 +55,61 @@ pub enum Refusal {
     /// The same line stands twice in one write.
     #[error("{line} is written twice in one call; name each line once")]
     DuplicateLine {
+        /// The line.
+        line: LineId,
+    },
+    /// The caller held the line until their lease ran out. It has been made safe (or is about to be), and nothing they
+    /// do on it counts until somebody claims it: a call that arrives late must not start anything again.
+    #[error("the lease on {line} ran out {:.1} s ago; claim the line again", ago.as_secs_f32())]
+    LeaseExpired {
+        /// The line.
+        line: LineId,
+        /// How long ago.
+        ago: Duration,
+    },
+    /// The call carries the token of another hold than the one in force.
+    #[error("token {given} is not the one that {line} is held under now; claim the line again")]
+    StaleToken {
+        /// The line.
+        line: LineId,
+        /// The token of the call.
+        given: Token,
+        /// The token in force; `None` if nobody holds the line.
+        current: Option<Token>,
+    },
+    /// A lease is too short or too long.
+    #[error("a lease of {} ms on {line} is out of range; ask for 100 ms to 24 h", ttl.as_millis())]
+    LeaseOutOfRange {
+        /// The line.
+        line: LineId,
+        /// The lease asked for.
+        ttl: Duration,
+    },
+    /// Nothing says how a leased line is to be left.
+    #[error("{line} has no declared safe state; say with the lease how to leave it: hold, input, low or high")]
+    SafeStateRequired {
+        /// The line.
+        line: LineId,
+    },
+    /// The caller may not hold a line with a declared safe state without a lease.
+    #[error("{line} may not be held for good by this caller; claim it with a lease")]
+    PermanentNotAllowed {
+        /// The line.
+        line: LineId,
+    },
+    /// The caller may not take lines from others.
+    #[error("{line} is held by {holder} and may not be taken from them by this caller; ask them to release it")]
+    StealNotAllowed {
+        /// The line.
+        line: LineId,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// A pulse is too short, too long, or too many.
+    #[error(
+        "the pulse on {line} is out of range; ask for 1 to 10000 pulses of 1 ms to 1 h, as far apart, and 24 h in all"
+    )]
+    PulseOutOfRange {
         /// The line.
         line: LineId,
     },
@@ -78,12 +135,26 @@ impl Refusal {
             | Self::NotHeld { line }
             | Self::WrongDirection { line }
             | Self::DuplicateLine { line }
+            | Self::LeaseExpired { line, .. }
+            | Self::StaleToken { line, .. }
+            | Self::LeaseOutOfRange { line, .. }
+            | Self::SafeStateRequired { line }
+            | Self::PermanentNotAllowed { line }
+            | Self::StealNotAllowed { line, .. }
+            | Self::PulseOutOfRange { line }
             | Self::Hardware { line, .. } => Some(*line),
         }
     }
 
     pub(crate) fn hardware(line: LineId, fault: impl Fault) -> Self {
         Self::Hardware { line, kind: fault.fault(), source: Box::new(fault) }
+    }
+}
+
+fn way_out(lease_left: Option<Duration>) -> String {
+    match lease_left {
+        None => "; ask them to release it".into(),
+        Some(left) => alloc::format!(", lease {} s left; ask them to release it or wait", left.as_secs()),
     }
 }
 
@@ -116,9 +187,13 @@ mod tests {
     #[test]
     fn a_conflict_names_the_holder_and_the_time() {
         let holder = Holder::new("operator/anna").unwrap();
-        let refusal = Refusal::Held { line: LineId(17), holder, held_for: Duration::from_millis(12_900) };
-        assert_eq!(refusal.to_string(), "GPIO17 is held by operator/anna for 12 s; ask them to release it");
-        assert_eq!(refusal.line(), Some(LineId(17)));
+        let held_for = Duration::from_millis(12_900);
+        let refusal = |lease_left| Refusal::Held { line: LineId(17), holder: holder.clone(), held_for, lease_left };
+        let told = "GPIO17 is held by operator/anna for 12 s; ask them to release it";
+        assert_eq!(refusal(None).to_string(), told);
+        let told = "GPIO17 is held by operator/anna for 12 s, lease 3 s left; ask them to release it or wait";
+        assert_eq!(refusal(Some(Duration::from_millis(3_100))).to_string(), told);
+        assert_eq!(refusal(None).line(), Some(LineId(17)));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use hal_core::{Board, Fault, FaultKind, Instant, Line, LineConfig, LineId};
 
-use crate::{Agent, Holder, Refusal, SafeState};
+use crate::agent::{Held, House};
+use crate::{Agent, Caller, Event, Refusal, SafeState, Token};
 
 /// What an emergency stop came to.
 #[derive(Debug, Default)]
@@ -16,22 +17,32 @@ pub struct Released {
 }
 
 impl<B: Board> Agent<B> {
-    /// Puts an output into its safe state, then frees the line.
+    /// Puts an output into its safe state, then frees the line. If it is watched and an input now, the agent holds it for
+    /// the watchers.
     ///
     /// # Errors
     ///
-    /// `UnknownLine`, `NotAllowed`, `Held` by somebody else, `NotHeld`. On `Hardware` the caller still holds the line.
-    pub fn release(&mut self, now: Instant, holder: &Holder, line: LineId) -> Result<(), Refusal> {
-        self.held_by(now, holder, line)?.ok_or(Refusal::NotHeld { line })?;
-        self.let_go(line)
+    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`. On `Hardware` the
+    /// caller still holds the line.
+    pub fn release(
+        &mut self,
+        now: Instant,
+        caller: Caller<'_>,
+        line: LineId,
+        token: Option<Token>,
+    ) -> Result<(), Refusal> {
+        self.held_by(now, caller, line, token)?.ok_or(Refusal::NotHeld { line })?;
+        self.let_go(now, line)
     }
 
-    /// Emergency stop: releases every line, whoever holds it, and goes on after a failure.
-    pub fn release_all(&mut self, _now: Instant) -> Released {
+    /// Emergency stop: releases every line, whoever holds it, and goes on after a failure. Free lines that are watched
+    /// stay watched.
+    pub fn release_all(&mut self, now: Instant) -> Released {
         let mut outcome = Released::default();
-        let lines: Vec<_> = self.held.keys().copied().collect();
+        let held = self.held.iter().filter(|(_, held)| held.house != Some(House::Watch));
+        let lines: Vec<_> = held.map(|(line, _)| *line).collect();
         for line in lines {
-            match self.let_go(line) {
+            match self.let_go(now, line) {
                 Ok(()) => outcome.released.push(line),
                 Err(refusal) => outcome.failed.push((line, refusal)),
             }
@@ -40,14 +51,28 @@ impl<B: Board> Agent<B> {
     }
 
     /// Makes a held line safe, then frees it.
-    pub(crate) fn let_go(&mut self, line: LineId) -> Result<(), Refusal> {
-        let safe = self.policy.safe_state(line);
+    pub(crate) fn let_go(&mut self, now: Instant, line: LineId) -> Result<(), Refusal> {
+        self.leave(line)?;
+        self.free(now, line);
+        Ok(())
+    }
+
+    /// Makes a held line safe: as its lease says, else as the policy does.
+    pub(crate) fn leave(&mut self, line: LineId) -> Result<(), Refusal> {
+        let declared = self.policy.safe_state(line);
         let Some(held) = self.held.get_mut(&line) else {
             return Ok(());
         };
-        make_safe(&mut held.line, safe).map_err(|fault| Refusal::hardware(line, fault))?;
-        self.held.remove(&line);
-        Ok(())
+        held.leave(declared).map_err(|fault| Refusal::hardware(line, fault))
+    }
+
+    /// Frees a line that has been made safe.
+    pub(crate) fn free(&mut self, now: Instant, line: LineId) {
+        if !self.keep_watching(now, line) {
+            self.held.remove(&line);
+        }
+        self.events.push(Event::Freed { line });
+        self.look_again(line);
     }
 }
 
@@ -55,8 +80,20 @@ impl<B: Board> Drop for Agent<B> {
     fn drop(&mut self) {
         for (line, held) in &mut self.held {
             // The others still have to be made safe, and nobody is left to tell.
-            _ = make_safe(&mut held.line, self.policy.safe_state(*line));
+            _ = held.leave(self.policy.safe_state(*line));
         }
+    }
+}
+
+impl<L: Line> Held<L> {
+    fn leave(&mut self, declared: SafeState) -> Result<(), L::Error> {
+        let safe = self.safe(declared);
+        if self.pulse.is_some() && safe == SafeState::Hold {
+            self.line.set_low()?; // who says "hold" does not mean the middle of a pulse
+        }
+        make_safe(&mut self.line, safe)?;
+        self.pulse = None;
+        Ok(())
     }
 }
 

@@ -4,10 +4,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use hal_core::{Board, Instant, Line, LineConfig, LineId, LineInfo, header};
+use hal_core::{Board, Instant, Line, LineConfig, LineId, LineInfo, LineMode, header};
 
 use crate::agent::Held;
-use crate::{Agent, Holder};
+use crate::{Agent, Holder, SafeState};
 
 /// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Reading {
     pub level: bool,
     /// The raw level: true is high.
     pub raw: bool,
+    /// Whether a pulse runs on the line.
+    pub pulsing: bool,
 }
 
 /// All that is known of an allowed line.
@@ -42,8 +44,36 @@ pub struct HeldStatus {
     pub holder: Holder,
     /// For how long.
     pub held_for: Duration,
-    /// The configuration in force.
+    /// The configuration that the holder asked for. While the line is watched, an input reports both edges to the
+    /// watchers, whatever this says.
     pub config: LineConfig,
+    /// Until when unless they renew; absent if they hold it until they release it.
+    pub lease: Option<LeaseStatus>,
+    /// Whether a pulse runs on it.
+    pub pulsing: bool,
+    /// Who debounces it; absent if the configuration asks for no debouncing.
+    pub debounce: Option<Debounce>,
+}
+
+/// How a lease stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// How long the holder may be silent.
+    pub ttl: Duration,
+    /// What is left of that; zero while an expired line cannot be made safe.
+    pub left: Duration,
+    /// How the line is left.
+    pub safe: SafeState,
+}
+
+/// Who waits for a bouncing contact to come to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Debounce {
+    /// The kernel: short disturbances never reach the agent.
+    Kernel,
+    /// The agent, for those who watch the line. A read shows the wire as it is at the moment, and a contact that bounces
+    /// more than 16 times between two looks costs a gap.
+    Software,
 }
 
 impl<B: Board> Agent<B> {
@@ -59,14 +89,37 @@ impl<B: Board> Agent<B> {
             info: self.board.info(line).ok(),
             aliases: aliases.map(|(alias, _)| alias.into()).collect(),
             header_pin: header::pin_of_bcm(line),
-            held: self.held.get(&line).map(|held| held.status(now)),
+            held: self.held.get(&line).map(|held| held.status(now, self.policy.safe_state(line))),
         }
     }
 }
 
 impl<L: Line> Held<L> {
-    fn status(&self, now: Instant) -> HeldStatus {
-        let held_for = now.saturating_since(self.since);
-        HeldStatus { holder: self.holder.clone(), held_for, config: self.line.config() }
+    fn status(&self, now: Instant, declared: SafeState) -> HeldStatus {
+        HeldStatus {
+            holder: self.holder.clone(),
+            held_for: now.saturating_since(self.since),
+            config: self.wanted,
+            lease: self.lease_status(now, declared),
+            pulsing: self.pulse.is_some(),
+            debounce: self.debounced_by(),
+        }
+    }
+
+    fn lease_status(&self, now: Instant, declared: SafeState) -> Option<LeaseStatus> {
+        let safe = self.safe(declared);
+        self.lease.map(|lease| LeaseStatus { ttl: lease.ttl, left: lease.expires.saturating_since(now), safe })
+    }
+
+    fn debounced_by(&self) -> Option<Debounce> {
+        let period = |config: LineConfig| match config.mode {
+            LineMode::Input { debounce_us, .. } => debounce_us,
+            LineMode::AsIs | LineMode::Output { .. } => 0,
+        };
+        match (period(self.wanted), period(self.line.config())) {
+            (0, _) => None,
+            (_, 0) => Some(Debounce::Software),
+            _ => Some(Debounce::Kernel),
+        }
     }
 }

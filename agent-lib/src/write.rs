@@ -5,7 +5,18 @@ use alloc::vec::Vec;
 use hal_core::{Board, Instant, Line, LineConfig, LineId};
 
 use crate::agent::Held;
-use crate::{Agent, Holder, Refusal};
+use crate::{Agent, Caller, Refusal, Token};
+
+/// One of several writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineWrite {
+    /// The line.
+    pub line: LineId,
+    /// The logical level.
+    pub level: bool,
+    /// The token of the caller's hold on this line, if they want to be sure that it is this one.
+    pub token: Option<Token>,
+}
 
 /// How to take one write back.
 enum Undo {
@@ -16,16 +27,26 @@ enum Undo {
 }
 
 impl<B: Board> Agent<B> {
-    /// Sets the logical level of an output. A free line becomes the caller's, as a push-pull output that starts at this
-    /// level.
+    /// Sets the logical level of an output. Ends a pulse, renews a lease.
+    ///
+    /// A free line becomes the caller's, as a push-pull output that starts at this level: if it has a declared safe state
+    /// for the policy's default lease, else until it is released. A line that the agent restored or watches is free in
+    /// this sense.
     ///
     /// # Errors
     ///
-    /// `UnknownLine`, `NotAllowed`, `Held` by somebody else, `WrongDirection` if the caller holds it but not as an output,
-    /// `Hardware`.
-    pub fn write(&mut self, now: Instant, holder: &Holder, line: LineId, level: bool) -> Result<(), Refusal> {
-        self.writable(now, holder, line)?;
-        self.put(now, holder, line, level).map(drop)
+    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `WrongDirection` if the caller
+    /// holds it but not as an output, `Hardware`.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        caller: Caller<'_>,
+        line: LineId,
+        level: bool,
+        token: Option<Token>,
+    ) -> Result<(), Refusal> {
+        self.writable(now, caller, line, token)?;
+        self.put(now, caller, line, level).map(drop)
     }
 
     /// Sets the logical levels of several lines, in the order given. All are checked before the first is written.
@@ -36,19 +57,19 @@ impl<B: Board> Agent<B> {
     /// board failed. Its predecessors had been written by then: they were set back to their levels, last first, and those
     /// that had been free were left in their safe states. A line that the board refused to set back stays as written, and
     /// one that it refused to make safe stays the caller's.
-    pub fn write_all(&mut self, now: Instant, holder: &Holder, levels: &[(LineId, bool)]) -> Result<(), Refusal> {
-        for (at, &(line, _)) in levels.iter().enumerate() {
-            if levels[..at].iter().any(|(earlier, _)| *earlier == line) {
+    pub fn write_all(&mut self, now: Instant, caller: Caller<'_>, writes: &[LineWrite]) -> Result<(), Refusal> {
+        for (at, &LineWrite { line, token, .. }) in writes.iter().enumerate() {
+            if writes[..at].iter().any(|earlier| earlier.line == line) {
                 return Err(Refusal::DuplicateLine { line });
             }
-            self.writable(now, holder, line)?;
+            self.writable(now, caller, line, token)?;
         }
-        let mut done = Vec::with_capacity(levels.len());
-        for &(line, level) in levels {
-            match self.put(now, holder, line, level) {
+        let mut done = Vec::with_capacity(writes.len());
+        for &LineWrite { line, level, .. } in writes {
+            match self.put(now, caller, line, level) {
                 Ok(undo) => done.push(undo),
                 Err(refusal) => {
-                    self.take_back(done);
+                    self.take_back(now, done);
                     return Err(refusal);
                 }
             }
@@ -62,41 +83,60 @@ impl<B: Board> Agent<B> {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub fn toggle(&mut self, now: Instant, holder: &Holder, line: LineId) -> Result<bool, Refusal> {
-        let level = match self.writable(now, holder, line)? {
+    pub fn toggle(
+        &mut self,
+        now: Instant,
+        caller: Caller<'_>,
+        line: LineId,
+        token: Option<Token>,
+    ) -> Result<bool, Refusal> {
+        let level = match self.writable(now, caller, line, token)? {
             Some(held) => held.written()?,
-            None => self.read(now, line)?.raw,
+            None => self.look(line)?.raw,
         };
-        self.put(now, holder, line, !level)?;
+        self.put(now, caller, line, !level)?;
         Ok(!level)
     }
 
     /// The caller's hold on an output, or `None` on a free line.
-    fn writable(&mut self, now: Instant, holder: &Holder, line: LineId) -> Result<Option<&mut Held<B::Line>>, Refusal> {
-        match self.held_by(now, holder, line)? {
+    pub(crate) fn writable(
+        &mut self,
+        now: Instant,
+        caller: Caller<'_>,
+        line: LineId,
+        token: Option<Token>,
+    ) -> Result<Option<&mut Held<B::Line>>, Refusal> {
+        match self.held_by(now, caller, line, token)? {
             Some(held) if !held.line.config().is_output() => Err(Refusal::WrongDirection { line }),
             held => Ok(held),
         }
     }
 
     /// Writes a line that has been found writable.
-    fn put(&mut self, now: Instant, holder: &Holder, line: LineId, level: bool) -> Result<Undo, Refusal> {
-        let Some(held) = self.held.get_mut(&line) else {
-            self.request(now, holder, line, LineConfig::output(level))?;
+    fn put(&mut self, now: Instant, caller: Caller<'_>, line: LineId, level: bool) -> Result<Undo, Refusal> {
+        let Some(held) = self.held.get_mut(&line).filter(|held| held.house.is_none()) else {
+            let lease = self.bare_lease(now, line);
+            self.take(now, caller.holder, line, LineConfig::output(level), lease)?;
             return Ok(Undo::Free(line));
         };
         let before = held.written()?;
         held.set(level)?;
+        held.pulse = None;
+        held.renew(now);
+        self.changed(line);
         Ok(Undo::Level(line, before))
     }
 
     /// Takes writes back, last first, as far as the board lets it.
-    fn take_back(&mut self, done: Vec<Undo>) {
+    fn take_back(&mut self, now: Instant, done: Vec<Undo>) {
         for undo in done.into_iter().rev() {
             // The caller learns of the fault that led here; a second one would only hide it.
             match undo {
-                Undo::Level(line, before) => _ = self.held.get_mut(&line).map(|held| held.set(before)),
-                Undo::Free(line) => _ = self.let_go(line),
+                Undo::Level(line, before) => {
+                    _ = self.held.get_mut(&line).map(|held| held.set(before));
+                    self.changed(line);
+                }
+                Undo::Free(line) => _ = self.let_go(now, line),
             }
         }
     }
@@ -104,11 +144,12 @@ impl<B: Board> Agent<B> {
 
 impl<L: Line> Held<L> {
     /// The logical level last written to an output.
-    fn written(&mut self) -> Result<bool, Refusal> {
+    pub(crate) fn written(&mut self) -> Result<bool, Refusal> {
         self.line.is_set_high().map_err(|fault| Refusal::hardware(self.line.id(), fault))
     }
 
-    fn set(&mut self, level: bool) -> Result<(), Refusal> {
+    /// Sets the logical level of an output.
+    pub(crate) fn set(&mut self, level: bool) -> Result<(), Refusal> {
         self.line.set_state(level.into()).map_err(|fault| Refusal::hardware(self.line.id(), fault))
     }
 }

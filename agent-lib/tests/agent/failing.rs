@@ -4,14 +4,14 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
-use agent_lib::{Agent, Policy, Refusal};
+use agent_lib::{Agent, Claim, Policy, Refusal};
 use embedded_hal::digital::{self, ErrorType, InputPin, OutputPin, PinState, StatefulOutputPin};
 use hal_core::{
     Board, Caps, ChipInfo, EdgeEvent, Fault, FaultKind, Instant, Label, Line, LineConfig, LineId, LineInfo,
 };
 use mockall::{Sequence, mock, predicate::eq};
 
-use crate::{T0, anna};
+use crate::{T0, anna, writes};
 
 #[derive(Clone, Copy, Debug)]
 struct Broken;
@@ -96,7 +96,7 @@ fn holding<const N: usize>(pins: [MockPin; N]) -> Agent<MockChip> {
     }
     let mut agent = Agent::new(chip, Policy::default());
     for id in ids {
-        agent.claim(T0, &anna(), id, LineConfig::output(false)).unwrap();
+        agent.claim(T0, anna().caller(), id, Claim::permanent(LineConfig::output(false))).unwrap();
     }
     agent
 }
@@ -112,7 +112,7 @@ fn a_line_that_cannot_be_set_back_does_not_hide_the_first_fault() {
     second.expect_reconfigure().times(1).returning(|_| Ok(()));
 
     let mut agent = holding([first, second]);
-    let refused = agent.write_all(T0, &anna(), &[(FIRST, true), (SECOND, true)]);
+    let refused = agent.write_all(T0, anna().caller(), &writes(&[(FIRST, true), (SECOND, true)]));
     assert!(matches!(refused, Err(Refusal::Hardware { line: SECOND, kind: FaultKind::Bus, .. })));
     assert_eq!(agent.held_count(), 2);
 }
@@ -133,7 +133,8 @@ fn writes_are_taken_back_last_first() {
     for pin in &mut pins {
         pin.expect_reconfigure().times(1).returning(|_| Ok(()));
     }
-    let refused = holding(pins).write_all(T0, &anna(), &[(FIRST, true), (SECOND, true), (THIRD, true)]);
+    let refused =
+        holding(pins).write_all(T0, anna().caller(), &writes(&[(FIRST, true), (SECOND, true), (THIRD, true)]));
     assert_eq!(refused.unwrap_err().line(), Some(THIRD));
 }
 
@@ -147,7 +148,7 @@ fn a_claimed_line_that_cannot_be_made_safe_stays_the_caller_s() {
 
     let mut agent = holding([second]);
     agent.board_mut().expect_claim().return_once(|_, _, _| Ok(first));
-    let refused = agent.write_all(T0, &anna(), &[(FIRST, true), (SECOND, true)]);
+    let refused = agent.write_all(T0, anna().caller(), &writes(&[(FIRST, true), (SECOND, true)]));
     assert!(matches!(refused, Err(Refusal::Hardware { line: SECOND, .. })));
     assert_eq!(agent.held_count(), 2);
 }
@@ -160,6 +161,6 @@ fn a_level_that_cannot_be_asked_for_is_not_written() {
     pin.expect_is_set_high().times(1).returning(|| Err(Broken));
     pin.expect_set_state().never();
     pin.expect_reconfigure().times(1).returning(|_| Ok(()));
-    let refused = holding([pin]).write(T0, &anna(), FIRST, true).unwrap_err();
+    let refused = holding([pin]).write(T0, anna().caller(), FIRST, true, None).unwrap_err();
     assert_eq!(std::error::Error::source(&refused).unwrap().to_string(), "the wire is broken; solder it");
 }

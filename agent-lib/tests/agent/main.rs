@@ -13,7 +13,7 @@ mod writing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use agent_lib::{Agent, Holder, Policy, SafeState};
+use agent_lib::{Agent, Claim, Holder, LineWrite, Policy, Rights, SafeState};
 use hal_core::{Instant, LineId, header};
 use sim::{Bench, SimBoard};
 
@@ -31,6 +31,13 @@ fn anna() -> Holder {
 
 fn ben() -> Holder {
     Holder::new("operator/ben").unwrap()
+}
+
+/// The controller, whose callers the host lets do everything.
+const ALL_RIGHTS: Rights = Rights { permanent: true, steal: true };
+
+fn writes(levels: &[(LineId, bool)]) -> Vec<LineWrite> {
+    levels.iter().map(|&(line, level)| LineWrite { line, level, token: None }).collect()
 }
 
 fn seconds(seconds: u64) -> Instant {

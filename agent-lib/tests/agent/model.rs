@@ -65,32 +65,32 @@ fn act(agent: &mut Agent<SimBoard>, table: &mut Table, who: &Holder, line: LineI
         Ask::ClaimInput => {
             let due = mine_or_free(table, who, line);
             due.then(|| table.insert(line, (who.clone(), None)));
-            (due, ok(agent.claim(T0, who, line, LineConfig::input())))
+            (due, ok(agent.claim(T0, who.caller(), line, Claim::permanent(LineConfig::input())).map(drop)))
         }
         Ask::ClaimOutput(level) => {
             let due = mine_or_free(table, who, line);
             due.then(|| table.insert(line, (who.clone(), Some(level))));
-            (due, ok(agent.claim(T0, who, line, LineConfig::output(level))))
+            (due, ok(agent.claim(T0, who.caller(), line, Claim::permanent(LineConfig::output(level))).map(drop)))
         }
         Ask::Configure(level) => {
             let due = mine(table, who, line);
             due.then(|| table.insert(line, (who.clone(), Some(level))));
-            (due, ok(agent.configure(T0, who, line, LineConfig::output(level))))
+            (due, ok(agent.configure(T0, who.caller(), line, LineConfig::output(level), None)))
         }
         Ask::Write(level) => {
             let due = writable(table, who, line);
             due.then(|| table.insert(line, (who.clone(), Some(level))));
-            (due, ok(agent.write(T0, who, line, level)))
+            (due, ok(agent.write(T0, who.caller(), line, level, None)))
         }
         Ask::WriteTwo(other, level) => {
             let other = LINES[other];
             let due = line != other && writable(table, who, line) && writable(table, who, other);
             due.then(|| [line, other].map(|line| table.insert(line, (who.clone(), Some(level)))));
-            (due, ok(agent.write_all(T0, who, &[(line, level), (other, level)])))
+            (due, ok(agent.write_all(T0, who.caller(), &writes(&[(line, level), (other, level)]))))
         }
         Ask::Toggle => {
             let due = writable(table, who, line);
-            let level = agent.toggle(T0, who, line).ok();
+            let level = agent.toggle(T0, who.caller(), line, None).ok();
             due.then(|| table.insert(line, (who.clone(), level)));
             (due, level.is_some())
         }
@@ -98,7 +98,7 @@ fn act(agent: &mut Agent<SimBoard>, table: &mut Table, who: &Holder, line: LineI
         Ask::Release => {
             let due = mine(table, who, line);
             due.then(|| table.remove(&line));
-            (due, ok(agent.release(T0, who, line)))
+            (due, ok(agent.release(T0, who.caller(), line, None)))
         }
         Ask::ReleaseAll => {
             let released: Vec<_> = table.keys().copied().collect();

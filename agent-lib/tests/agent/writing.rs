@@ -9,10 +9,10 @@ use crate::*;
 #[test]
 fn a_bare_write_makes_the_caller_the_holder() {
     let (mut agent, bench) = agent();
-    agent.write(T0, &anna(), LED, true).unwrap();
+    agent.write(T0, anna().caller(), LED, true, None).unwrap();
     assert_eq!(bench.level(LED), Level::High);
-    assert!(matches!(agent.write(seconds(1), &ben(), LED, false), Err(Refusal::Held { .. })));
-    agent.write(seconds(2), &anna(), LED, false).unwrap();
+    assert!(matches!(agent.write(seconds(1), ben().caller(), LED, false, None), Err(Refusal::Held { .. })));
+    agent.write(seconds(2), anna().caller(), LED, false, None).unwrap();
     assert_eq!(bench.level(LED), Level::Low);
 }
 
@@ -20,18 +20,21 @@ fn a_bare_write_makes_the_caller_the_holder() {
 fn an_input_is_not_written() {
     let (mut agent, _) = agent();
     for config in [LineConfig::input(), LineConfig::as_is()] {
-        agent.claim(T0, &anna(), LED, config).unwrap();
-        assert!(matches!(agent.write(T0, &anna(), LED, true), Err(Refusal::WrongDirection { line: LED })));
-        assert!(matches!(agent.toggle(T0, &anna(), LED), Err(Refusal::WrongDirection { line: LED })));
+        agent.claim(T0, anna().caller(), LED, Claim::permanent(config)).unwrap();
+        assert!(matches!(
+            agent.write(T0, anna().caller(), LED, true, None),
+            Err(Refusal::WrongDirection { line: LED })
+        ));
+        assert!(matches!(agent.toggle(T0, anna().caller(), LED, None), Err(Refusal::WrongDirection { line: LED })));
     }
 }
 
 #[test]
 fn writing_honours_active_low() {
     let (mut agent, bench) = agent();
-    agent.claim(T0, &anna(), LED, LineConfig::output(false).active_low()).unwrap();
+    agent.claim(T0, anna().caller(), LED, Claim::permanent(LineConfig::output(false).active_low())).unwrap();
     assert_eq!(bench.level(LED), Level::High);
-    agent.write(T0, &anna(), LED, true).unwrap();
+    agent.write(T0, anna().caller(), LED, true, None).unwrap();
     assert_eq!(bench.level(LED), Level::Low);
 }
 
@@ -40,8 +43,8 @@ fn toggling_inverts_what_was_written_or_seen() {
     let (mut agent, bench) = agent();
     bench.drive(LED, Some(true));
     bench.drive(LED, None); // back to its pull: low
-    assert!(agent.toggle(T0, &anna(), LED).unwrap());
-    assert!(!agent.toggle(T0, &anna(), LED).unwrap());
+    assert!(agent.toggle(T0, anna().caller(), LED, None).unwrap());
+    assert!(!agent.toggle(T0, anna().caller(), LED, None).unwrap());
     assert_eq!(bench.level(LED), Level::Low);
 }
 
@@ -49,27 +52,31 @@ fn toggling_inverts_what_was_written_or_seen() {
 fn toggling_an_open_drain_goes_by_what_was_written() {
     let (mut agent, bench) = agent();
     bench.drive(LED, Some(false)); // somebody else pulls the wire low
-    agent.claim(T0, &anna(), LED, LineConfig::output(true).with_drive(Drive::OpenDrain)).unwrap();
-    assert!(!agent.toggle(T0, &anna(), LED).unwrap());
-    assert!(agent.toggle(T0, &anna(), LED).unwrap());
+    agent
+        .claim(T0, anna().caller(), LED, Claim::permanent(LineConfig::output(true).with_drive(Drive::OpenDrain)))
+        .unwrap();
+    assert!(!agent.toggle(T0, anna().caller(), LED, None).unwrap());
+    assert!(agent.toggle(T0, anna().caller(), LED, None).unwrap());
 }
 
 #[test]
 fn several_lines_are_written_together() {
     let (mut agent, bench) = agent();
-    agent.write(T0, &anna(), LED, false).unwrap();
-    agent.write_all(T0, &anna(), &[(LED, true), (RELAY, true), (LineId(0), false)]).unwrap();
+    agent.write(T0, anna().caller(), LED, false, None).unwrap();
+    agent.write_all(T0, anna().caller(), &writes(&[(LED, true), (RELAY, true), (LineId(0), false)])).unwrap();
     assert_eq!([LED, RELAY, LineId(0)].map(|line| bench.level(line)), [Level::High, Level::High, Level::Low]);
-    agent.write_all(T0, &anna(), &[]).unwrap();
+    agent.write_all(T0, anna().caller(), &writes(&[])).unwrap();
     assert_eq!(agent.held_count(), 3);
 }
 
 #[test]
 fn one_refused_line_keeps_all_from_being_written() {
     let (mut agent, bench) = agent();
-    agent.claim(T0, &ben(), RELAY, LineConfig::output(false)).unwrap();
-    agent.claim(T0, &anna(), LineId(6), LineConfig::input()).unwrap();
-    let refused = |agent: &mut Agent<SimBoard>, last| agent.write_all(T0, &anna(), &[(LED, true), last]).unwrap_err();
+    agent.claim(T0, ben().caller(), RELAY, Claim::permanent(LineConfig::output(false))).unwrap();
+    agent.claim(T0, anna().caller(), LineId(6), Claim::permanent(LineConfig::input())).unwrap();
+    let refused = |agent: &mut Agent<SimBoard>, last| {
+        agent.write_all(T0, anna().caller(), &writes(&[(LED, true), last])).unwrap_err()
+    };
     assert!(matches!(refused(&mut agent, (RELAY, true)), Refusal::Held { line: RELAY, .. }));
     assert!(matches!(refused(&mut agent, (KEPT, true)), Refusal::NotAllowed { line: KEPT }));
     assert!(matches!(refused(&mut agent, (LineId(40), true)), Refusal::UnknownLine { .. }));
@@ -82,9 +89,9 @@ fn one_refused_line_keeps_all_from_being_written() {
 #[test]
 fn a_failing_line_takes_the_others_back() {
     let (mut agent, bench) = agent();
-    agent.write(T0, &anna(), LED, false).unwrap();
+    agent.write(T0, anna().caller(), LED, false, None).unwrap();
     bench.fail_next(RELAY, FaultKind::Busy);
-    let refused = agent.write_all(T0, &anna(), &[(LED, true), (LineId(6), false), (RELAY, true)]);
+    let refused = agent.write_all(T0, anna().caller(), &writes(&[(LED, true), (LineId(6), false), (RELAY, true)]));
     assert!(matches!(refused, Err(Refusal::Hardware { line: RELAY, kind: FaultKind::Busy, .. })));
     assert_eq!(bench.level(LED), Level::Low);
     assert_eq!(bench.level(LineId(6)), Level::High); // an input again, pulled up as at reset

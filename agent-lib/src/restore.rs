@@ -1,0 +1,78 @@
+//! Outputs across a restart, and after the end.
+
+use alloc::vec::Vec;
+
+use hal_core::{Board, Instant, Line, LineConfig, LineId};
+
+use crate::agent::{Held, House};
+use crate::{Agent, Policy, Refusal, Restore, SafeState};
+
+impl<B: Board> Agent<B> {
+    /// Drives the lines that the policy wants restored, before the host answers its first call. `last` has the raw
+    /// levels that [`outputs`](Self::outputs) told before the restart. Direction and level are set in one step, so that an
+    /// output that is still driven shows no glitch.
+    ///
+    /// The agent holds these lines itself, as `agent/restore`, without a lease, until somebody claims or writes one: it
+    /// is theirs then, without a conflict. Answers which lines could not be restored, in order, and why.
+    pub fn restore(&mut self, now: Instant, last: &[(LineId, bool)]) -> Vec<(LineId, Refusal)> {
+        let lines: Vec<_> = self.policy.allowed().filter(|line| !self.held.contains_key(line)).collect();
+        let restored = lines.into_iter().filter_map(|line| Some((line, self.restored_level(line, last)?)));
+        let restored: Vec<_> = restored.collect();
+        let mut failed = Vec::new();
+        for (line, raw) in restored {
+            let done = self.permitted(line);
+            let done = done.and_then(|()| self.take_for_house(now, House::Restore, line, LineConfig::output(raw)));
+            failed.extend(done.err().map(|refusal| (line, refusal)));
+        }
+        failed
+    }
+
+    fn restored_level(&self, line: LineId, last: &[(LineId, bool)]) -> Option<bool> {
+        match self.policy.restore(line) {
+            Restore::Off => Some(false),
+            Restore::On => Some(true),
+            Restore::Last => last.iter().find(|(of, _)| *of == line).map(|(_, raw)| *raw),
+            Restore::AsIs => None,
+        }
+    }
+
+    /// Every output that is held now and the raw level it is driven to, in order, for a host that keeps them for
+    /// [`restore`](Self::restore). A pulse is told as inactive: a restart must not make it last.
+    pub fn outputs(&mut self) -> Vec<(LineId, bool)> {
+        let driven = |(line, held): (&LineId, &mut Held<B::Line>)| Some((*line, held.driven()?));
+        self.held.iter_mut().filter_map(driven).collect()
+    }
+}
+
+impl<L: Line> Held<L> {
+    /// The raw level that an output is driven to.
+    fn driven(&mut self) -> Option<bool> {
+        let config = self.line.config();
+        let level = config.is_output().then(|| self.line.is_set_high().ok()).flatten()?;
+        Some(config.invert_if_active_low(level && self.pulse.is_none()))
+    }
+}
+
+/// Drives every allowed line with a declared safe state to it, knowing nothing of what went before: for the service
+/// manager, after an agent has been killed. `Hold` leaves a line as it is; so does a failure, and the next line follows.
+/// Answers which lines failed, in order, and why.
+///
+/// Each line is requested and let go at once: on Raspberry Pi kernels it stays driven after that (see [`Line`]).
+pub fn outputs_off<B: Board>(board: &mut B, policy: &Policy) -> Vec<(LineId, Refusal)> {
+    let lines = policy.allowed().filter_map(|line| Some((line, left_by(policy.declared_safe(line)?)?)));
+    let mut failed = Vec::new();
+    for (line, config) in lines {
+        let done = board.claim(line, config, "agent/outputs-off");
+        failed.extend(done.err().map(|fault| (line, Refusal::hardware(line, fault))));
+    }
+    failed
+}
+
+fn left_by(safe: SafeState) -> Option<LineConfig> {
+    match safe {
+        SafeState::Hold => None,
+        SafeState::Input => Some(LineConfig::input()),
+        SafeState::Low => Some(LineConfig::output(false)),
+        SafeState::High => Some(LineConfig::output(true)),
+    }
+}
