@@ -46,7 +46,8 @@ fn reactor() -> Option<&'static Reactor> {
     });
     let reactor = reactor.as_ref()?;
     static THREAD: OnceLock<bool> = OnceLock::new();
-    let started = THREAD.get_or_init(|| thread::Builder::new().name("gpio-edges".into()).spawn(|| wait(reactor)).is_ok());
+    let started =
+        THREAD.get_or_init(|| thread::Builder::new().name("gpio-edges".into()).spawn(|| wait(reactor)).is_ok());
     started.then_some(reactor)
 }
 

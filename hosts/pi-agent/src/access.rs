@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_lib::Holder;
+use agent_lib::{Caller, Holder, Rights};
 use mtls::{Kind, Peer, PeerIdentity};
 use serde::Deserialize;
 use tonic::{Code, Extensions, Status, metadata::MetadataMap};
@@ -13,6 +13,8 @@ use crate::wire;
 /// Request metadata in which a controller says for whom it calls, such as `operator/anna`.
 pub(crate) const ON_BEHALF_OF: &str = "pi-on-behalf-of";
 
+/// Request metadata in which a controller says what that somebody may do, such as `gpio,viewer`.
+const ROLES: &str = "pi-roles";
 /// Kind and name are DNS labels: 63 bytes and a slash and less than as much again.
 const MAXIMUM_HOLDER: usize = 128;
 
@@ -44,6 +46,23 @@ impl Right {
     }
 }
 
+/// Who calls: the holder of what the call claims, and what they may do beyond their role.
+#[derive(Clone, Debug)]
+pub(crate) struct Principal {
+    holder: Holder,
+    rights: Rights,
+}
+
+impl Principal {
+    /// As the agent wants it.
+    pub(crate) fn caller(&self) -> Caller<'_> {
+        self.holder.caller().with_rights(self.rights)
+    }
+}
+
+/// What only admins may do to lines: hold for good what is declared to matter, and take a line from its holder.
+const ADMIN: Rights = Rights { permanent: true, steal: true };
+
 /// Controllers may do everything: they have asked their own table for whom they call. Of operators, only those may
 /// call whom the node's configuration lists. Nobody else.
 #[derive(Clone, Debug)]
@@ -57,12 +76,12 @@ impl Access {
         Self { operators: operators.iter().map(|operator| (operator.name.clone(), operator.roles.clone())).collect() }
     }
 
-    /// Who is to be the holder of what this call claims, if the call is allowed.
+    /// Who calls, if the call is allowed.
     ///
     /// # Errors
     ///
     /// `PERMISSION_DENIED`, saying what is missing.
-    pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Holder, Status> {
+    pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Principal, Status> {
         match peer.get::<Peer>() {
             Some(Peer::Certified(identity, _)) => self.check_identity(right, metadata, identity),
             Some(Peer::Token(..)) => Err(denied("a join token may register with a controller and nothing else")),
@@ -70,7 +89,7 @@ impl Access {
         }
     }
 
-    fn check_identity(&self, right: Right, metadata: &MetadataMap, who: &PeerIdentity) -> Result<Holder, Status> {
+    fn check_identity(&self, right: Right, metadata: &MetadataMap, who: &PeerIdentity) -> Result<Principal, Status> {
         match who.kind {
             Kind::Controller => on_behalf_of(metadata, who),
             Kind::Node => Err(denied(&format!("{who} is a node: nodes do not command each other"))),
@@ -79,7 +98,8 @@ impl Access {
                     denied(&format!("{who} is not listed on this node: call through the controller, or list it"))
                 })?;
                 if rights.contains(&right) || rights.contains(&Right::Admin) {
-                    return holder(&name(who));
+                    let rights = if rights.contains(&Right::Admin) { ADMIN } else { Rights::default() };
+                    return principal(&name(who), rights);
                 }
                 Err(denied(&format!("{who} lacks the role {} on this node", right.as_str())))
             }
@@ -87,11 +107,11 @@ impl Access {
     }
 }
 
-fn on_behalf_of(metadata: &MetadataMap, controller: &PeerIdentity) -> Result<Holder, Status> {
-    match metadata.get(ON_BEHALF_OF) {
-        None => holder(&name(controller)),
-        Some(who) => holder(who.to_str().unwrap_or_default()),
-    }
+fn on_behalf_of(metadata: &MetadataMap, controller: &PeerIdentity) -> Result<Principal, Status> {
+    let Some(who) = metadata.get(ON_BEHALF_OF) else { return principal(&name(controller), ADMIN) };
+    let roles = metadata.get(ROLES).and_then(|roles| roles.to_str().ok()).unwrap_or_default();
+    let rights = if roles.split(',').any(|role| role == Right::Admin.as_str()) { ADMIN } else { Rights::default() };
+    principal(who.to_str().unwrap_or_default(), rights)
 }
 
 /// As `Display` has it, but on the way of every call: one allocation and no formatting.
@@ -99,9 +119,9 @@ fn name(who: &PeerIdentity) -> String {
     [who.kind.as_str(), "/", &who.name].concat()
 }
 
-fn holder(who: &str) -> Result<Holder, Status> {
+fn principal(who: &str, rights: Rights) -> Result<Principal, Status> {
     let holder = Holder::new(who).ok().filter(|_| who.len() <= MAXIMUM_HOLDER);
-    holder.ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
+    holder.map(|holder| Principal { holder, rights }).ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
 }
 
 fn denied(why: &str) -> Status {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use agent_lib::{LineName, Policy, PolicyError, SafeState};
+use agent_lib::{LineName, Policy, PolicyError, Restore, SafeState};
 use hal_core::LineId;
 use serde::Deserialize;
 use startup::ConfigError;
@@ -92,6 +94,10 @@ struct Gpio {
     aliases: BTreeMap<String, Spanned<u16>>,
     /// Line (alias, "GPIO17" or "17") to the state that it is left in.
     safe: BTreeMap<String, Spanned<Safe>>,
+    /// Line to what is done with it when the agent starts.
+    restore: BTreeMap<String, Spanned<AtStart>>,
+    /// For how long a bare write borrows a line with a declared safe state; absent: 60 s.
+    default_lease_s: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -101,6 +107,24 @@ enum Safe {
     Input,
     Low,
     High,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum AtStart {
+    Off,
+    On,
+    AsIs,
+}
+
+impl From<AtStart> for Restore {
+    fn from(at_start: AtStart) -> Self {
+        match at_start {
+            AtStart::Off => Self::Off,
+            AtStart::On => Self::On,
+            AtStart::AsIs => Self::AsIs,
+        }
+    }
 }
 
 impl From<Safe> for SafeState {
@@ -132,36 +156,39 @@ impl Config {
 
 impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
-        let Self { chip: _, allow, aliases, safe } = self;
+        let Self { chip: _, allow, aliases, safe, restore, default_lease_s } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
-        let lines = aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
-        let mut states = BTreeMap::new();
-        for (name, state) in &safe {
-            let line = line_called(name, &lines);
-            let line = line.ok_or_else(|| wrong(state.span(), &format!("`{name}` is neither an alias nor a line")))?;
-            states.insert(line, SafeState::from(*state.get_ref()));
-        }
-        let allow = match allow {
+        let lines: BTreeMap<String, LineId> =
+            aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
+        let line = |name: &str, span: Range<usize>| {
+            let line = lines.get(name).copied().or_else(|| LineName::Text(name).well_known());
+            line.ok_or_else(|| wrong(span, &format!("`{name}` is neither an alias nor a line")))
+        };
+        let allow: BTreeSet<LineId> = match allow {
             Some(allow) => allow.into_iter().map(LineId).collect(),
             None => Policy::default().allowed().collect(),
         };
-        Policy::new(allow, lines.clone(), states).map_err(|error| {
-            let alias = match &error {
-                PolicyError::MisleadingAlias { alias, .. } | PolicyError::AliasNotAllowed { alias, .. } => alias,
-                _ => "",
-            };
-            let safe_of = |line| safe.iter().find(|(name, _)| line_called(name, &lines) == Some(line));
-            let span = match &error {
-                PolicyError::SafeNotAllowed { line } => safe_of(*line).map(|(_, state)| state.span()),
-                _ => aliases.get(alias).map(Spanned::span),
-            };
-            wrong(span.unwrap_or_default(), &error)
-        })
+        let mut policy = Policy::new(allow.clone(), BTreeMap::new(), BTreeMap::new()).map_err(|e| wrong(0..0, &e))?;
+        let (mut names, mut states, mut starts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        // One at a time, so that a refusal can be told with its line of the file.
+        for (alias, number) in &aliases {
+            names.insert(alias.clone(), LineId(*number.get_ref()));
+            policy = Policy::new(allow.clone(), names.clone(), states.clone()).map_err(|e| wrong(number.span(), &e))?;
+        }
+        for (name, state) in &safe {
+            states.insert(line(name, state.span())?, SafeState::from(*state.get_ref()));
+            policy = Policy::new(allow.clone(), names.clone(), states.clone()).map_err(|e| wrong(state.span(), &e))?;
+        }
+        for (name, at_start) in &restore {
+            starts.insert(line(name, at_start.span())?, Restore::from(*at_start.get_ref()));
+            policy = policy.with_restore(starts.clone()).map_err(|e: PolicyError| wrong(at_start.span(), &e))?;
+        }
+        if let Some(seconds) = default_lease_s {
+            let lease = Duration::from_secs((*seconds.get_ref()).into());
+            policy = policy.with_default_lease(lease).map_err(|e| wrong(seconds.span(), &e))?;
+        }
+        Ok(policy)
     }
-}
-
-fn line_called(name: &str, aliases: &BTreeMap<String, LineId>) -> Option<LineId> {
-    aliases.get(name).copied().or_else(|| LineName::Text(name).well_known())
 }
 
 #[cfg(test)]
@@ -187,12 +214,15 @@ mod tests {
         let config = load(
             "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
+             restore = { heater = 'off' }\ndefault_lease_s = 5\n\
              [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
         )
         .unwrap();
         assert_eq!(config.policy.line_of("heater"), Some(LineId(17)));
         assert_eq!(config.policy.safe_state(LineId(17)), SafeState::Low);
         assert_eq!(config.policy.safe_state(LineId(18)), SafeState::Hold);
+        assert_eq!(config.policy.restore(LineId(17)), Restore::Off);
+        assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
     }
 
@@ -205,6 +235,8 @@ mod tests {
             "agent.toml, line 2: `pump` is neither an alias nor a line"
         );
         assert!(told("[gpio.aliases]\n\nusb = 42").starts_with("agent.toml, line 3: alias `usb` stands for GPIO42"));
+        assert!(told("[gpio]\n\ndefault_lease_s = 0").contains("line 3: a default lease of 0 ms is out of range"));
+        assert!(told("[gpio]\nallow = [1]\nrestore = { GPIO2 = 'on' }").contains("line 3: GPIO2"));
         assert!(told("[gpio.safe]\n17 = 'off'").contains("line 2: unknown variant `off`, expected one of `hold`"));
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }

@@ -1,11 +1,11 @@
 //! `ControlGPIO`: which operation a message asks for, and its answer.
 
-use agent_lib::{Agent, Holder};
+use agent_lib::{Agent, Caller, LineWrite, Refusal, Token};
 use hal_core::{Board, Instant, LineId};
 use proto::agent::v1::gpio_request::Operation;
 use proto::agent::v1::{
-    ClaimLine, ConfigureLine, GpioRequest, GpioResponse, LineWrite, ListLines, ReadLine, ReleaseAllLines, ReleaseLine,
-    ToggleLine, WriteLines,
+    ClaimLine, ConfigureLine, GpioRequest, GpioResponse, KeepaliveLine, ListLines, ReadLine, ReleaseAllLines,
+    ReleaseLine, ToggleLine, WriteLines,
 };
 use tonic::Status;
 
@@ -14,29 +14,29 @@ use crate::wire;
 /// As many as the kernel takes in one request (`GPIO_V2_LINES_MAX`).
 const MAXIMUM_LINES: usize = 64;
 
-/// Does what `request` asks for, as `holder`.
+/// Does what `request` asks for, on behalf of `caller`.
 pub(crate) fn operate<B: Board>(
     agent: &mut Agent<B>,
     now: Instant,
-    holder: &Holder,
+    caller: Caller<'_>,
     request: GpioRequest,
 ) -> Result<GpioResponse, Status> {
-    let GpioRequest { pin, state, line, operation } = request;
-    let level = wire::level(state, "state")?;
+    let GpioRequest { pin, state, line, operation, token } = request;
+    let (level, token) = (wire::level(state, "state")?, token.map(Token));
     let one = |agent: &Agent<B>| agent.resolve(wire::line(pin, &line)?).map_err(wire::refusal);
     match (operation, level) {
         (Some(_), Some(_)) => Err(wire::invalid("state", "is for the short form: leave it out beside an operation")),
         (Some(Operation::List(ListLines {})), None) => Ok(list(agent, now)),
         (Some(Operation::ReleaseAll(ReleaseAllLines {})), None) => release_all(agent, now),
-        (Some(Operation::Write(WriteLines { lines })), None) => write(agent, now, holder, lines),
+        (Some(Operation::Write(lines)), None) => write(agent, now, caller, lines),
         (Some(operation), None) => {
             let line = one(agent)?;
-            one_line(agent, now, holder, line, operation)
+            one_line(agent, now, caller, line, operation, token)
         }
         (None, Some(level)) => {
             let line = one(agent)?;
-            agent.write(now, holder, line, level).map_err(wire::refusal)?;
-            Ok(wire::touched(line, Some(level)))
+            agent.write(now, caller, line, level, token).map_err(wire::refusal)?;
+            Ok(touched(agent, now, caller, line, Some(level)))
         }
         (None, None) => {
             let line = one(agent)?;
@@ -48,51 +48,75 @@ pub(crate) fn operate<B: Board>(
 fn one_line<B: Board>(
     agent: &mut Agent<B>,
     now: Instant,
-    holder: &Holder,
+    caller: Caller<'_>,
     line: LineId,
     operation: Operation,
+    token: Option<Token>,
 ) -> Result<GpioResponse, Status> {
+    let refused = wire::refusal;
     let level = match operation {
-        Operation::Read(ReadLine {}) => return agent.read(now, line).map(wire::reading).map_err(wire::refusal),
-        Operation::Toggle(ToggleLine {}) => Some(agent.toggle(now, holder, line).map_err(wire::refusal)?),
-        Operation::Claim(ClaimLine { config }) => {
-            agent.claim(now, holder, line, wire::config(config.unwrap_or_default())?).map_err(wire::refusal)?;
+        Operation::Read(ReadLine {}) => return agent.read(now, line).map(wire::reading).map_err(refused),
+        Operation::Toggle(ToggleLine {}) => Some(agent.toggle(now, caller, line, token).map_err(refused)?),
+        Operation::Claim(claim) => {
+            agent.claim(now, caller, line, wire::claim(claim)?).map_err(refused)?;
             None
         }
         Operation::Configure(ConfigureLine { config }) => {
             let config = config.ok_or_else(|| wire::invalid("configure.config", "is required"))?;
-            agent.configure(now, holder, line, wire::config(config)?).map_err(wire::refusal)?;
+            agent.configure(now, caller, line, wire::config(config)?, token).map_err(refused)?;
+            None
+        }
+        Operation::Pulse(pulse) => {
+            agent.pulse(now, caller, line, wire::pulse(pulse)?, token).map_err(refused)?;
+            Some(true)
+        }
+        Operation::Keepalive(KeepaliveLine {}) => {
+            agent.keepalive(now, caller, line, token).map_err(refused)?;
             None
         }
         Operation::Release(ReleaseLine {}) => {
-            agent.release(now, holder, line).map_err(wire::refusal)?;
+            agent.release(now, caller, line, token).map_err(refused)?;
             None
         }
+        Operation::Pwm(_) => return Err(wire::not_yet("PWM will drive a line with a duty cycle")),
         Operation::Write(_) | Operation::List(_) | Operation::ReleaseAll(_) => {
             return Err(wire::invalid("operation", "is not about one line"));
         }
     };
-    Ok(wire::touched(line, level))
+    Ok(touched(agent, now, caller, line, level))
+}
+
+/// The answer to what was done to one line, with the lease that the caller has on it now.
+fn touched<B: Board>(
+    agent: &Agent<B>,
+    now: Instant,
+    caller: Caller<'_>,
+    line: LineId,
+    level: Option<bool>,
+) -> GpioResponse {
+    let lease = agent.grant(caller.holder, line).map(|grant| wire::grant(grant, now));
+    GpioResponse { lease, ..wire::touched(line, level) }
 }
 
 fn write<B: Board>(
     agent: &mut Agent<B>,
     now: Instant,
-    holder: &Holder,
-    lines: Vec<LineWrite>,
+    caller: Caller<'_>,
+    WriteLines { lines }: WriteLines,
 ) -> Result<GpioResponse, Status> {
     if lines.is_empty() || lines.len() > MAXIMUM_LINES {
         return Err(wire::invalid("write.lines", "takes 1 to 64 lines"));
     }
     let mut writes = Vec::with_capacity(lines.len());
-    for LineWrite { line, state } in lines {
+    for proto::agent::v1::LineWrite { line, state, token } in lines {
         let name = line.and_then(|line| line.name).ok_or_else(|| wire::invalid("write.lines.line", "is required"))?;
         let level = wire::level(state, "write.lines.state")?;
         let level = level.ok_or_else(|| wire::invalid("write.lines.state", "is required: LOW or HIGH"))?;
-        writes.push((agent.resolve(wire::line_name(&name)).map_err(wire::refusal)?, level));
+        let line = agent.resolve(wire::line_name(&name)).map_err(wire::refusal)?;
+        writes.push(LineWrite { line, level, token: token.map(Token) });
     }
-    agent.write_all(now, holder, &writes).map_err(wire::refusal)?;
-    Ok(wire::several(writes.into_iter().map(|(line, level)| (line, Some(level)))))
+    agent.write_all(now, caller, &writes).map_err(wire::refusal)?;
+    Ok(wire::several(writes.into_iter().map(|write| (write.line, Some(write.level)))))
 }
 
 fn list<B: Board>(agent: &Agent<B>, now: Instant) -> GpioResponse {
@@ -103,9 +127,34 @@ fn list<B: Board>(agent: &Agent<B>, now: Instant) -> GpioResponse {
 /// Answers which lines are free; what could not be made safe is an error that names them, after all were tried.
 fn release_all<B: Board>(agent: &mut Agent<B>, now: Instant) -> Result<GpioResponse, Status> {
     let released = agent.release_all(now);
-    if let Some((line, refusal)) = released.failed.into_iter().next() {
-        tracing::error!(%line, why = %startup::one_line(&refusal), "could not be made safe");
-        return Err(wire::refusal(refusal));
+    let mut failed = released.failed.into_iter().inspect(|(line, refusal)| {
+        tracing::error!(%line, why = %startup::one_line(refusal), "could not be made safe");
+    });
+    match failed.next() {
+        None => Ok(wire::several(released.released.into_iter().map(|line| (line, None)))),
+        Some((line, first)) => {
+            let all = failed.fold(line.to_string(), |all, (line, _)| format!("{all}, {line}"));
+            let status = wire::refusal(first);
+            Err(Status::new(status.code(), format!("not safe: {all}; {}", status.message())))
+        }
     }
-    Ok(wire::several(released.released.into_iter().map(|line| (line, None))))
+}
+
+/// Whether a request is a claim that waits for its line, and was refused because another holds it.
+pub(crate) fn is_to_wait(request: &GpioRequest, outcome: &Result<GpioResponse, Status>) -> bool {
+    let waits = matches!(&request.operation, Some(Operation::Claim(ClaimLine { on_conflict, .. }))
+        if *on_conflict == proto::agent::v1::OnConflict::Wait as i32);
+    waits && outcome.as_ref().is_err_and(wire::is_held)
+}
+
+/// What is followed must be worth following: 1 to 64 lines.
+pub(crate) fn watched<B: Board>(agent: &Agent<B>, lines: &[proto::agent::v1::LineName]) -> Result<Vec<LineId>, Status> {
+    if lines.is_empty() || lines.len() > MAXIMUM_LINES {
+        return Err(wire::invalid("lines", "takes 1 to 64 lines"));
+    }
+    let name = |line: &proto::agent::v1::LineName| match &line.name {
+        Some(name) => agent.resolve(wire::line_name(name)).map_err(|refusal: Refusal| wire::refusal(refusal)),
+        None => Err(wire::invalid("lines", "must each have a name")),
+    };
+    lines.iter().map(name).collect()
 }

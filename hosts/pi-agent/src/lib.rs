@@ -4,8 +4,10 @@
 //! the Pi's own, `pi-sim` a simulated one.
 
 mod access;
+mod boots;
 mod clock;
 mod config;
+mod driver;
 mod gpio;
 mod hardware;
 mod join;
@@ -13,6 +15,7 @@ mod sampler;
 mod serve;
 mod service;
 mod uplink;
+mod watch;
 mod wire;
 
 pub use access::{Access, Right};

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use agent_lib::outputs_off;
 use clap::{Parser, Subcommand};
 use hal_core::linux::Identity;
 use mtls::JoinToken;
@@ -37,6 +38,11 @@ enum Command {
         /// Name of the node; default: the host name
         #[arg(long)]
         name: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Drive every line with a declared safe state to it, without an agent: for the service manager, after a kill
+    OutputsOff {
         #[command(flatten)]
         common: Common,
     },
@@ -90,6 +96,13 @@ async fn run(command: Command) -> Result<(), Failure> {
                 std::fs::remove_file(&token_file)?;
             }
             println!("joined {} as node {}; next: pi-agent serve", joined.cluster, joined.node);
+        }
+        Command::OutputsOff { common } => {
+            let config = common.load()?;
+            let Hardware { mut board, .. } = Hardware::of_this_machine(config.chip.as_deref())?;
+            if let Some((_, refusal)) = outputs_off(&mut board, &config.policy).into_iter().next() {
+                return Err(refusal.into());
+            }
         }
         Command::Serve { listen, common } => {
             let config = common.load()?;

@@ -21,6 +21,7 @@ use crate::join::joined_controller;
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::uplink::Uplink;
+use crate::{boots, driver};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -37,6 +38,9 @@ pub enum ServeError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    File(#[from] mtls::FileError),
     /// The certificate names nobody.
     #[error("the certificate in {0} is not a node's: run pi-agent join in an empty folder")]
     NotANode(String, #[source] Option<IdentityError>),
@@ -82,12 +86,12 @@ where
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
     let address = listener.local_addr()?;
 
-    let node = Arc::new(Node::new(
-        identity.name.clone(),
-        inventory.boot_id.clone(),
-        Access::new(&config.operators),
-        Agent::new(board, config.policy.clone()),
-    ));
+    let starts = boots::count(&config.state)?;
+    let mut agent =
+        Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
+    restore(&mut agent);
+    let node =
+        Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
@@ -115,10 +119,19 @@ where
     let ended = tokio::select! {
         ended = serving => ended,
         () = sampling => Ok(()),
+        () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
     };
     node.let_go();
     Ok(ended?)
+}
+
+/// Before the first call is accepted.
+fn restore<B: Board>(agent: &mut Agent<B>) {
+    let now = agent.board().now();
+    for (line, refusal) in agent.restore(now, &[]) {
+        tracing::error!(%line, why = %startup::one_line(&refusal), "cannot be restored");
+    }
 }
 
 fn load(config: &Config) -> Result<Credentials, ServeError> {

@@ -1,19 +1,25 @@
 //! `NodeAgent`: each method is decode, one call, encode.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_lib::{Agent, ConditionKind, Health, Holder, State};
-use hal_core::Board;
+use agent_lib::{Agent, ConditionKind, Health, State};
+use futures_util::Stream;
+use hal_core::{Board, Instant};
 use proto::agent::v1::node_agent_server::NodeAgent;
 use proto::agent::v1::{
-    CommandRequest, CommandResponse, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter, SystemMetrics,
+    CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
+    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, SystemMetrics, TransferI2cRequest, TransferI2cResponse,
+    TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
-use tonic::{Code, Request, Response, Status};
+use tokio::sync::Notify;
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::access::{Access, Right};
+use crate::access::{Access, Principal, Right};
 use crate::clock::Clock;
 use crate::sampler::Readings;
-use crate::{gpio, wire};
+use crate::{driver, gpio, watch, wire};
 
 /// One node: what its service, its sampler and its uplink share.
 pub(crate) struct Node<B: Board> {
@@ -22,6 +28,14 @@ pub(crate) struct Node<B: Board> {
     access: Access,
     agent: Mutex<Agent<B>>,
     health: Mutex<Health>,
+    /// When the driver is awake next.
+    due: Mutex<Option<Instant>>,
+    /// The agent is due earlier than that.
+    pub(crate) earlier: Notify,
+    /// There are records for watchers.
+    pub(crate) records: Notify,
+    /// A line is free.
+    freed: Notify,
     pub(crate) readings: Readings,
     pub(crate) clock: Clock,
 }
@@ -35,6 +49,10 @@ impl<B: Board> Node<B> {
             access,
             agent: Mutex::new(agent),
             health: Mutex::new(Health::new()),
+            due: Mutex::new(None),
+            earlier: Notify::new(),
+            records: Notify::new(),
+            freed: Notify::new(),
             readings: Readings::none(),
             clock,
         };
@@ -50,6 +68,52 @@ impl<B: Board> Node<B> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be called after each call on the agent: wakes whoever it concerns.
+    pub(crate) fn touched(&self, agent: &mut Agent<B>) {
+        self.tell(agent);
+        let next = agent.poll_timeout();
+        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_some_and(|next| due.is_none_or(|due| next < due)) {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// The driver will be awake again at `next`.
+    pub(crate) fn settled(&self, agent: &mut Agent<B>, next: Option<Instant>) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.tell(agent);
+    }
+
+    fn tell(&self, agent: &mut Agent<B>) {
+        while let Some(event) = agent.poll_event() {
+            if driver::tell(event) {
+                self.freed.notify_waiters();
+            }
+        }
+        self.records.notify_waiters();
+    }
+
+    fn operate(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
+        let mut agent = self.agent();
+        let now = agent.board().now();
+        let outcome = gpio::operate(&mut agent, now, principal.caller(), request);
+        self.touched(&mut agent);
+        outcome
+    }
+
+    /// The same, but a claim that is to wait does so; the call's deadline ends it.
+    async fn operate_or_wait(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable(); // before the try, so that no release slips in between
+            let outcome = self.operate(principal, request.clone());
+            if !gpio::is_to_wait(&request, &outcome) {
+                return outcome;
+            }
+            freed.await;
+        }
+    }
+
     pub(crate) fn note(&self, kind: ConditionKind, state: State, reason: &'static str, message: String) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.set(self.clock.now(), kind, state, reason, message);
@@ -62,14 +126,16 @@ impl<B: Board> Node<B> {
 
     /// Every held line to its safe state: the agent ends.
     pub(crate) fn let_go(&self) {
-        let released = self.agent().release_all(self.clock.now());
+        let mut agent = self.agent();
+        let now = agent.board().now();
+        let released = agent.release_all(now);
         for (line, refusal) in &released.failed {
             tracing::error!(%line, why = %startup::one_line(refusal), "could not be left in its safe state");
         }
         tracing::info!(lines = released.released.len(), "left in their safe states");
     }
 
-    fn caller<T>(&self, right: Right, request: &Request<T>) -> Result<Holder, Status> {
+    fn caller<T>(&self, right: Right, request: &Request<T>) -> Result<Principal, Status> {
         self.access.check(right, request.metadata(), request.extensions())
     }
 }
@@ -86,29 +152,65 @@ impl<B: Board<Line: Send> + Send + 'static> NodeAgent for Service<B> {
     }
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
-        let holder = self.0.caller(Right::Gpio, &request)?;
-        let now = self.0.clock.now();
-        gpio::operate(&mut self.0.agent(), now, &holder, request.into_inner()).map(Response::new)
+        let principal = self.0.caller(Right::Gpio, &request)?;
+        self.0.operate_or_wait(&principal, request.into_inner()).await.map(Response::new)
+    }
+
+    type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
+
+    async fn watch_gpio(&self, request: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
+        self.0.caller(Right::Gpio, &request)?;
+        let records = watch::watch(self.0.clone(), request.into_inner())?;
+        Ok(Response::new(Box::pin(records)))
+    }
+
+    type StreamGPIOStream = Pin<Box<dyn Stream<Item = Result<StreamGpioResponse, Status>> + Send>>;
+
+    async fn stream_gpio(
+        &self,
+        request: Request<Streaming<GpioRequest>>,
+    ) -> Result<Response<Self::StreamGPIOStream>, Status> {
+        let principal = self.0.caller(Right::Gpio, &request)?;
+        let node = self.0.clone();
+        let answers = request.into_inner().map(move |request| Ok(wire::outcome(node.operate(&principal, request?))));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn scan_i2c(&self, request: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
+        self.0.caller(Right::Gpio, &request)?;
+        Err(wire::not_yet("ScanI2C will tell which devices answer"))
+    }
+
+    async fn transfer_i2c(
+        &self,
+        request: Request<TransferI2cRequest>,
+    ) -> Result<Response<TransferI2cResponse>, Status> {
+        self.0.caller(Right::Gpio, &request)?;
+        Err(wire::not_yet("TransferI2C will talk to a device"))
+    }
+
+    async fn transfer_spi(
+        &self,
+        request: Request<TransferSpiRequest>,
+    ) -> Result<Response<TransferSpiResponse>, Status> {
+        self.0.caller(Right::Gpio, &request)?;
+        Err(wire::not_yet("TransferSPI will talk to a device"))
     }
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
         self.0.caller(Right::Exec, &request)?;
-        Err(not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
+        Err(wire::not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
     }
 
     type StreamLogsStream = tokio_stream::Empty<Result<LogEntry, Status>>;
 
     async fn stream_logs(&self, request: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
         self.0.caller(Right::Logs, &request)?;
-        Err(not_yet("StreamLogs will follow the journal from a cursor"))
+        Err(wire::not_yet("StreamLogs will follow the journal from a cursor"))
     }
 
     async fn health_check(&self, request: Request<()>) -> Result<Response<HealthStatus>, Status> {
         self.0.caller(Right::Viewer, &request)?;
         Ok(Response::new(self.0.health()))
     }
-}
-
-fn not_yet(what: &str) -> Status {
-    wire::status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
 }

@@ -1,10 +1,13 @@
 //! Between messages and our own types, by kind of thing. Nothing of prost goes further in than here, nothing of
 //! `agent-lib` further out. Messages are destructured in full, so that a new field cannot pass unseen.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use agent_lib::{Condition, ConditionKind, Health, LineName, LineStatus, Metrics, Reading, Refusal, State};
-use hal_core::{Bias, ChipInfo, Direction, Drive, FaultKind, Instant, LineConfig, LineId, LineInfo, LineMode};
+use agent_lib::{
+    Claim, Condition, ConditionKind, Grant, Health, HeldStatus, Lease, LeaseStatus, LineName, LineStatus, Metrics,
+    Missed, OnConflict, Position, Pulse, Reading, Record, Refusal, SafeState, State, What,
+};
+use hal_core::{Bias, ChipInfo, Direction, Drive, Edges, FaultKind, Instant, LineConfig, LineId, LineInfo, LineMode};
 use proto::agent::v1 as pb;
 use proto::agent::v1::line_name::Name;
 use proto::control::v1::Inventory;
@@ -54,11 +57,12 @@ pub(crate) fn level(state: i32, field: &str) -> Result<Option<bool>, Status> {
 
 /// A line's configuration.
 pub(crate) fn config(config: pb::LineConfig) -> Result<LineConfig, Status> {
-    let pb::LineConfig { direction, bias, drive, active_low, initial } = config;
+    let pb::LineConfig { direction, bias, drive, active_low, initial, edges, debounce_us } = config;
+    let edges = edges_of(edges)?;
     let (bias, drive, initial) = (bias_of(bias)?, drive_of(drive)?, level(initial, "config.initial")?);
     let mut config = match pb::LineDirection::try_from(direction) {
         Ok(pb::LineDirection::Unspecified) => LineConfig::as_is(),
-        Ok(pb::LineDirection::Input) => LineConfig::input().with_bias(bias),
+        Ok(pb::LineDirection::Input) => input(bias, edges, debounce_us)?,
         Ok(pb::LineDirection::Output) => {
             LineConfig::output(initial.unwrap_or(false)).with_bias(bias).with_drive(drive.unwrap_or_default())
         }
@@ -67,11 +71,142 @@ pub(crate) fn config(config: pb::LineConfig) -> Result<LineConfig, Status> {
     if !config.is_output() && (drive.is_some() || initial.is_some()) {
         return Err(invalid("config.direction", "must be output where drive or initial is given"));
     }
+    if !matches!(config.mode, LineMode::Input { .. }) && (edges != Edges::None || debounce_us != 0) {
+        return Err(invalid("config.direction", "must be input where edges or debounce_us is given"));
+    }
     if config.mode == LineMode::AsIs && bias != Bias::AsIs {
         return Err(invalid("config.direction", "is required where bias is given"));
     }
     config.active_low = active_low;
     Ok(config)
+}
+
+/// Longer is no bounce.
+const LONGEST_DEBOUNCE_US: u32 = 1_000_000;
+
+fn input(bias: Bias, edges: Edges, debounce_us: u32) -> Result<LineConfig, Status> {
+    if debounce_us > LONGEST_DEBOUNCE_US {
+        return Err(invalid("config.debounce_us", "is at most 1,000,000"));
+    }
+    Ok(LineConfig { mode: LineMode::Input { bias, edges, debounce_us }, active_low: false })
+}
+
+fn edges_of(edges: i32) -> Result<Edges, Status> {
+    match pb::LineEdges::try_from(edges) {
+        Ok(pb::LineEdges::Unspecified) => Ok(Edges::None),
+        Ok(pb::LineEdges::Rising) => Ok(Edges::Rising),
+        Ok(pb::LineEdges::Falling) => Ok(Edges::Falling),
+        Ok(pb::LineEdges::Both) => Ok(Edges::Both),
+        Err(_) => Err(invalid("config.edges", "is not known to this agent")),
+    }
+}
+
+/// How a line is claimed. Waiting is the host's affair, and a refusal to the agent.
+pub(crate) fn claim(claim: pb::ClaimLine) -> Result<Claim, Status> {
+    let pb::ClaimLine { config, lease_ms, safe_state, on_conflict } = claim;
+    let safe = safe_of(safe_state)?;
+    let lease = match lease_ms {
+        0 if safe.is_some() => return Err(invalid("claim.lease_ms", "is required where safe_state is given")),
+        0 => Lease::Permanent,
+        ms => Lease::For { ttl: Duration::from_millis(ms.into()), safe },
+    };
+    let on_conflict = match pb::OnConflict::try_from(on_conflict) {
+        Ok(pb::OnConflict::Unspecified | pb::OnConflict::Wait) => OnConflict::Fail,
+        Ok(pb::OnConflict::Steal) => OnConflict::Steal,
+        Err(_) => return Err(invalid("claim.on_conflict", "is not known to this agent")),
+    };
+    Ok(Claim { config: self::config(config.unwrap_or_default())?, lease, on_conflict })
+}
+
+fn safe_of(safe: i32) -> Result<Option<SafeState>, Status> {
+    match pb::SafeState::try_from(safe) {
+        Ok(pb::SafeState::Unspecified) => Ok(None),
+        Ok(pb::SafeState::Hold) => Ok(Some(SafeState::Hold)),
+        Ok(pb::SafeState::Input) => Ok(Some(SafeState::Input)),
+        Ok(pb::SafeState::Low) => Ok(Some(SafeState::Low)),
+        Ok(pb::SafeState::High) => Ok(Some(SafeState::High)),
+        Err(_) => Err(invalid("claim.safe_state", "is not known to this agent")),
+    }
+}
+
+fn safe_state(safe: SafeState) -> i32 {
+    let safe = match safe {
+        SafeState::Hold => pb::SafeState::Hold,
+        SafeState::Input => pb::SafeState::Input,
+        SafeState::Low => pb::SafeState::Low,
+        SafeState::High => pb::SafeState::High,
+    };
+    safe.into()
+}
+
+/// A pulse; the agent checks its lengths.
+pub(crate) fn pulse(pulse: pb::PulseLine) -> Result<Pulse, Status> {
+    let pb::PulseLine { active, count, gap } = pulse;
+    let length = |length: Option<prost_types::Duration>, field| match length.map(Duration::try_from) {
+        None => Ok(Duration::ZERO),
+        Some(length) => length.map_err(|_| invalid(field, "must not be negative")),
+    };
+    Ok(Pulse { active: length(active, "pulse.active")?, count: count.max(1), gap: length(gap, "pulse.gap")? })
+}
+
+/// What the caller holds.
+pub(crate) fn grant(grant: Grant, now: Instant) -> pb::Lease {
+    let Grant { line: _, token, expires } = grant;
+    let left = expires.map(|at| duration(at.saturating_since(now)));
+    pb::Lease { token: token.0, left, safe_state: 0 }
+}
+
+/// Where a watch is to go on; `None` if from the beginning.
+pub(crate) fn position(epoch: u64, sequence: u64) -> Option<Position> {
+    (epoch != 0).then_some(Position { epoch, sequence })
+}
+
+/// One record of a watch.
+pub(crate) fn record(record: Record) -> pb::GpioRecord {
+    use pb::gpio_record::Record as Kind;
+    let Record { position: Position { epoch, sequence }, what } = record;
+    let pin = what.line().map(|line| line.0.into());
+    let kind = match what {
+        What::Snapshot { level, raw, .. } => {
+            Some(Kind::Snapshot(pb::LineSnapshot { state: state(level), raw_state: state(raw) }))
+        }
+        What::Edge { rising, at, seq_of_kernel, .. } => Some(Kind::Edge(pb::LineEdge {
+            state: state(rising),
+            timestamp_ns: at.as_nanos(),
+            kernel_sequence: seq_of_kernel,
+        })),
+        What::Changed { level, at, .. } => {
+            Some(Kind::Edge(pb::LineEdge { state: state(level), timestamp_ns: at.as_nanos(), kernel_sequence: None }))
+        }
+        What::Gap { missed, .. } => {
+            let missed = match missed {
+                Missed::Exactly(missed) => Some(missed),
+                Missed::Unknown => None,
+            };
+            Some(Kind::Gap(pb::RecordGap { missed }))
+        }
+        _ => None,
+    };
+    pb::GpioRecord { epoch, sequence, pin, record: kind }
+}
+
+/// An answer within a stream of requests.
+pub(crate) fn outcome(outcome: Result<pb::GpioResponse, Status>) -> pb::StreamGpioResponse {
+    use pb::stream_gpio_response::Outcome;
+    let outcome = match outcome {
+        Ok(response) => Outcome::Response(response),
+        Err(status) => Outcome::Refusal(pb::StreamRefusal {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
+        }),
+    };
+    pb::StreamGpioResponse { outcome: Some(outcome) }
+}
+
+/// What later versions bring.
+pub(crate) fn not_yet(what: &str) -> Status {
+    status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
 }
 
 fn bias_of(bias: i32) -> Result<Bias, Status> {
@@ -100,7 +235,7 @@ fn state(level: bool) -> i32 {
 
 /// The answer to a read.
 pub(crate) fn reading(reading: Reading) -> pb::GpioResponse {
-    let Reading { line, level, raw } = reading;
+    let Reading { line, level, raw, pulsing: _ } = reading;
     pb::GpioResponse { raw_state: state(raw), ..touched(line, Some(level)) }
 }
 
@@ -110,8 +245,7 @@ pub(crate) fn touched(line: LineId, level: Option<bool>) -> pb::GpioResponse {
         success: true,
         pin: Some(line.0.into()),
         state: level.map_or(0, state),
-        raw_state: 0,
-        lines: Vec::new(),
+        ..pb::GpioResponse::default()
     }
 }
 
@@ -145,10 +279,19 @@ pub(crate) fn line_status(status: LineStatus) -> pb::LineStatus {
         out.used = used;
     }
     if let Some(held) = held {
-        out.holder = held.holder.to_string();
-        out.held_for = Some(duration(held.held_for));
+        let HeldStatus { holder, held_for, config: _, lease, pulsing, debounce: _ } = held;
+        out.holder = holder.to_string();
+        out.held_for = Some(duration(held_for));
+        out.lease = lease.map(lease_status);
+        out.pulsing = pulsing;
     }
     out
+}
+
+/// Of somebody's lease, without its token: that is the holder's.
+fn lease_status(lease: LeaseStatus) -> pb::Lease {
+    let LeaseStatus { ttl: _, left, safe } = lease;
+    pb::Lease { token: 0, left: Some(duration(left)), safe_state: safe_state(safe) }
 }
 
 /// The one function from refusal to status.
@@ -160,11 +303,12 @@ pub(crate) fn refusal(refusal: Refusal) -> Status {
             status(Code::NotFound, "UNKNOWN_LINE", &why, [("line", asked), ("near", near.join(","))])
         }
         Refusal::NotAllowed { .. } => status(Code::PermissionDenied, "LINE_NOT_ALLOWED", &why, [line]),
-        Refusal::Held { holder, held_for, .. } => {
+        Refusal::Held { holder, held_for, lease_left, .. } => {
             let facts = [
                 line,
                 ("holder", holder.to_string()),
                 ("held_ms", held_for.as_millis().to_string()),
+                ("lease_left_ms", lease_left.map(|left| left.as_millis().to_string()).unwrap_or_default()),
                 ("retryable", "true".to_owned()),
             ];
             status(Code::Aborted, "LINE_HELD", &why, facts)
@@ -172,12 +316,24 @@ pub(crate) fn refusal(refusal: Refusal) -> Status {
         Refusal::NotHeld { .. } => status(Code::FailedPrecondition, "LINE_NOT_HELD", &why, [line]),
         Refusal::WrongDirection { .. } => status(Code::FailedPrecondition, "WRONG_DIRECTION", &why, [line]),
         Refusal::DuplicateLine { .. } => status(Code::InvalidArgument, "DUPLICATE_LINE", &why, [line]),
+        Refusal::LeaseExpired { .. } => status(Code::FailedPrecondition, "LEASE_EXPIRED", &why, [line]),
+        Refusal::StaleToken { .. } => status(Code::FailedPrecondition, "STALE_TOKEN", &why, [line]),
+        Refusal::LeaseOutOfRange { .. } => status(Code::InvalidArgument, "LEASE_OUT_OF_RANGE", &why, [line]),
+        Refusal::SafeStateRequired { .. } => status(Code::InvalidArgument, "SAFE_STATE_REQUIRED", &why, [line]),
+        Refusal::PermanentNotAllowed { .. } => status(Code::PermissionDenied, "PERMANENT_NOT_ALLOWED", &why, [line]),
+        Refusal::StealNotAllowed { .. } => status(Code::PermissionDenied, "STEAL_NOT_ALLOWED", &why, [line]),
+        Refusal::PulseOutOfRange { .. } => status(Code::InvalidArgument, "PULSE_OUT_OF_RANGE", &why, [line]),
         Refusal::Hardware { kind, ref source, .. } => {
             tracing::warn!(line = %line.1, ?kind, cause = %source, "the board refused");
             status(code(kind), "HARDWARE", &why, [line, ("kind", format!("{kind:?}"))])
         }
         _ => status(Code::Internal, "UNKNOWN_REFUSAL", &why, [line]),
     }
+}
+
+/// Whether a status says that somebody else holds the line.
+pub(crate) fn is_held(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "LINE_HELD")
 }
 
 fn code(kind: FaultKind) -> Code {
@@ -256,6 +412,6 @@ pub(crate) fn inventory(inventory: Inventory, chip: &ChipInfo) -> Inventory {
 }
 
 /// Saturates at what the message can hold, which is 292 billion years.
-pub(crate) fn duration(duration: std::time::Duration) -> prost_types::Duration {
+pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
 }

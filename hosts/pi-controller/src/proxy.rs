@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use control_lib::{Caller, Name};
+use control_lib::{Caller, Control, Name};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -22,6 +22,8 @@ use crate::wire;
 const NODE: HeaderName = HeaderName::from_static("pi-node");
 /// Request metadata by which the node learns for whom the controller calls.
 const ON_BEHALF_OF: HeaderName = HeaderName::from_static("pi-on-behalf-of");
+/// Request metadata by which it learns what that somebody may do.
+const ROLES: HeaderName = HeaderName::from_static("pi-roles");
 
 #[derive(Clone)]
 pub(crate) struct NodeAgentProxy {
@@ -43,7 +45,7 @@ impl NodeAgentProxy {
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
-        *onward.headers_mut() = onward_headers(parts.headers, caller)?;
+        *onward.headers_mut() = onward_headers(parts.headers, caller, &self.ledger.read())?;
         channel.oneshot(onward).await.map_err(|error| unreachable(&node, &endpoint, &error))
     }
 }
@@ -55,13 +57,15 @@ fn named_node(headers: &HeaderMap) -> Result<Name, Status> {
     name.parse().map_err(|_| wire::unknown_node(name))
 }
 
-fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>) -> Result<HeaderMap, Status> {
-    let Some(Caller::Identity(identity)) = caller else {
-        return Err(Status::internal("the call was not authorized"));
-    };
-    let who = HeaderValue::try_from(identity.to_string()).map_err(|_| Status::internal("a name is no header"))?;
+fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>, control: &Control) -> Result<HeaderMap, Status> {
+    let Some(Caller::Identity(identity)) = caller else { return Err(Status::internal("the call was not authorized")) };
+    let header = |text: String| HeaderValue::try_from(text).map_err(|_| Status::internal("a name is no header"));
+    let roles = control.operator(&identity.name).map(|operator| &operator.roles);
+    let roles: Vec<&str> = roles.into_iter().flatten().map(|role| role.as_str()).collect();
     headers.remove(NODE);
-    headers.insert(ON_BEHALF_OF, who); // whatever the caller claimed
+    // whatever the caller claimed to be
+    headers.insert(ON_BEHALF_OF, header(identity.to_string())?);
+    headers.insert(ROLES, header(roles.join(","))?);
     Ok(headers)
 }
 

@@ -57,6 +57,15 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// A request for a stream, which has no deadline: it lasts until somebody ends it.
+    pub(crate) fn stream_to<T>(&self, node: &str, message: T) -> Result<Request<T>, Failure> {
+        let mut request = self.request_to(node, message)?;
+        request.metadata_mut().remove("grpc-timeout");
+        Ok(request)
+    }
+}
+
 fn usual_context() -> Option<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;

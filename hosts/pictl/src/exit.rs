@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     NoHome,
     #[error("{}", why(.0))]
     Status(#[from] Status),
+    #[error("the node ended the stream")]
+    Ended,
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
     #[error("the answer cannot be shown as JSON: {0}")]
@@ -59,6 +61,7 @@ impl Failure {
         match self {
             Self::Status(status) => of_code(status.code()),
             Self::Context(_) | Self::Dial(_) | Self::NoHome => Exit::Usage,
+            Self::Ended => Exit::Unreachable,
             Self::Print(_) | Self::Json(_) => Exit::Failed,
         }
     }

@@ -10,6 +10,7 @@ mod health;
 mod metrics;
 mod node;
 mod output;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -121,10 +122,14 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
-        Command::Gpio(command) => gpio::run(&caller, command, output).await?,
+        Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
         Command::Health { node } => health::run(&caller, &node, output).await?,
         Command::Completions { .. } => String::new(), // answered above
     };
-    Ok(writeln!(out, "{text}")?)
+    // what streams has printed itself
+    if !text.is_empty() {
+        writeln!(out, "{text}")?;
+    }
+    Ok(())
 }

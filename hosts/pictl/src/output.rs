@@ -20,16 +20,29 @@ pub enum Output {
 
 /// `message` as JSON: whatever fields it has, now and later. An absent value is absent.
 pub(crate) fn json<M: Message + Name>(message: &M) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    serialize(message, &mut serde_json::Serializer::pretty(&mut bytes))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same in one line, for streams.
+pub(crate) fn json_line<M: Message + Name>(message: &M) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    serialize(message, &mut serde_json::Serializer::new(&mut bytes))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn serialize<M: Message + Name, S>(message: &M, serializer: S) -> Result<(), Failure>
+where
+    S: serde::Serializer<Error: std::fmt::Display>,
+{
     static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).ok());
     let descriptor = POOL.as_ref().and_then(|pool| pool.get_message_by_name(&M::full_name()));
     let descriptor = descriptor.ok_or_else(|| Failure::Json(format!("{} is not known", M::full_name())))?;
     let failed = |error: &dyn std::fmt::Display| Failure::Json(error.to_string());
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(|e| failed(&e))?;
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::pretty(&mut bytes);
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
-    dynamic.serialize_with_options(&mut serializer, &options).map_err(|e| failed(&e))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    dynamic.serialize_with_options(serializer, &options).map(drop).map_err(|e| failed(&e))
 }
 
 /// A table without lines, each column as wide as its text.
