@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use agent_lib::{Debounce, Record, What};
-use hal_core::{Bias, Edges, LineConfig, LineMode};
+use hal_core::{Bias, Caps, Edges, LineConfig, LineMode};
 
 use crate::chance::Chance;
 use crate::watching::{drain, poll};
@@ -101,6 +101,20 @@ fn the_list_says_who_debounces() {
     let held = |line| agent.list(T0).into_iter().find(|status| status.line == line).unwrap().held.unwrap();
     assert_eq!((held(LED).debounce, held(LED).config), (Some(Debounce::Software), contact()));
     assert_eq!(held(SENSE).debounce, None);
+}
+
+#[test]
+fn a_board_that_debounces_is_left_to_it() {
+    let mut chip = mocks::chip();
+    chip.expect_caps().return_const(Caps { kernel_debounce: true, ..Caps::default() });
+    let mut pin = mocks::MockPin::new();
+    pin.expect_config().return_const(contact());
+    chip.expect_claim().withf(|_, config, _| *config == contact()).return_once(|_, _, _| Ok(pin));
+    chip.expect_info().returning(|_| Err(mocks::Broken));
+    let mut agent = Agent::new(chip, Policy::default());
+    agent.claim(T0, anna().caller(), LED, Claim::permanent(contact())).unwrap();
+    let held = agent.list(T0).into_iter().find_map(|status| status.held).unwrap();
+    assert_eq!(held.debounce, Some(Debounce::Kernel));
 }
 
 /// More bounces at once than the kernel's queue holds: a gap, and the level from scratch.

@@ -9,6 +9,7 @@ mod holding;
 mod lease_model;
 mod leasing;
 mod metering;
+mod mocks;
 mod model;
 mod naming;
 mod pulsing;

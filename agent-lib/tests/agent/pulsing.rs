@@ -161,9 +161,11 @@ fn a_pulse_stays_in_range() {
         Pulse { active: ms(5), count: 2, gap: Duration::ZERO },
         Pulse { active: ms(5), count: 2, gap: Duration::MAX },
         Pulse { active: hour, count: 13, gap: hour },
+        Pulse { active: Duration::MAX, count: u32::MAX, gap: Duration::MAX },
     ] {
         let refused = agent.pulse(T0, anna().caller(), LED, pulse, None);
         assert!(matches!(refused, Err(Refusal::PulseOutOfRange { line: LED })), "{pulse:?}");
     }
     agent.pulse(T0, anna().caller(), LED, Pulse { active: hour, count: 12, gap: hour }, None).unwrap();
+    agent.pulse(T0, anna().caller(), LED, Pulse { active: hour, count: 1, gap: Duration::MAX }, None).unwrap();
 }

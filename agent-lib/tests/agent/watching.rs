@@ -235,6 +235,46 @@ fn a_stalled_watcher_costs_the_others_nothing() {
     assert_eq!(drain(&mut agent, stalled)[1].what, gap);
 }
 
+/// Whatever the kernel drops and whatever a slow watcher misses: the edges told and the edges counted as missing are all
+/// there were, and numbers only rise.
+#[test]
+fn every_edge_is_told_or_counted() {
+    let mut chance = Chance::new("slow watchers");
+    let (mut agent, bench) = agent_on(Profile::V2 { capacity: 16 }, []);
+    let mut watchers: Vec<_> = (0..8_u64).map(|n| (agent.watch(T0, &[LED], 1 << n, None).unwrap(), 0, 0)).collect();
+    let (mut sent, mut told) = (0, 0);
+    for _ in 0..2_000 {
+        let changes = 2 * chance.below(15);
+        wiggle(&bench, LED, changes);
+        sent += changes;
+        poll(&mut agent);
+        for (watch, accounted, last) in &mut watchers {
+            for _ in 0..chance.below(40) {
+                let Some(record) = agent.next(*watch) else { break };
+                assert!(record.position.sequence > *last || matches!(record.what, What::Snapshot { .. }));
+                *last = record.position.sequence;
+                told += u64::from(matches!(record.what, What::Edge { .. }));
+                *accounted += accounts_for(&record);
+            }
+        }
+    }
+    for (watch, mut accounted, _) in watchers {
+        accounted += drain(&mut agent, watch).iter().map(accounts_for).sum::<u64>();
+        assert_eq!(accounted, sent);
+    }
+    assert!(told > sent, "{told} told to 8 watchers of {sent}");
+}
+
+/// For how many edges a record stands.
+fn accounts_for(record: &Record) -> u64 {
+    match record.what {
+        What::Edge { .. } => 1,
+        What::Gap { missed: Missed::Exactly(missed), .. } => missed,
+        What::Gap { .. } => panic!("{record:?}"),
+        _ => 0,
+    }
+}
+
 #[test]
 fn a_watcher_that_comes_back_in_time_misses_nothing() {
     let (agent, bench) = agent_on(Profile::V2 { capacity: 64 }, []);
