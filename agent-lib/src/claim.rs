@@ -18,8 +18,8 @@ impl<B: Board> Agent<B> {
     pub fn claim(&mut self, now: Instant, caller: Caller<'_>, line: LineId, claim: Claim) -> Result<Grant, Refusal> {
         let Claim { config, lease, on_conflict } = claim;
         self.permitted(line)?;
-        let lease = self.terms(now, caller, line, lease)?;
         self.settle(now, line);
+        let lease = self.terms(now, caller, line, lease)?;
         let robbed = self.make_way(now, caller, line, on_conflict)?;
         let grant = self.take(now, caller.holder, line, config, lease)?;
         if let Some(from) = robbed {

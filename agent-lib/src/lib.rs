@@ -5,7 +5,10 @@
 //! turns readings of the system into percentages, and [`Health`], which says whether all is well.
 //!
 //! Every method checks in the same order, and a [`Refusal`] changes nothing: is the line known, does the policy allow
-//! it, does somebody else hold it, does the hardware do it.
+//! it, does the call come too late (an expired lease, an old token), does somebody else hold it, does the hardware do it.
+//!
+//! Time is the host's to bring: it sleeps until [`Agent::poll_timeout`], calls [`Agent::handle_timeout`], and so leases
+//! run out, pulses go on and debounced edges come to count.
 //!
 //! The crate builds without std, and needs no atomic compare-and-swap: it runs on a Cortex-M0.
 
@@ -25,6 +28,7 @@ mod lease;
 mod meter;
 mod name;
 mod policy;
+mod policy_error;
 mod pulse;
 mod refusal;
 mod restore;
@@ -41,7 +45,8 @@ pub use holder::{Holder, HolderError};
 pub use lease::{Claim, Grant, Lease, OnConflict, Token};
 pub use meter::{Meter, Metrics};
 pub use name::LineName;
-pub use policy::{Policy, PolicyError, Restore, SafeState};
+pub use policy::{Policy, Restore, SafeState};
+pub use policy_error::PolicyError;
 pub use pulse::Pulse;
 pub use refusal::Refusal;
 pub use restore::outputs_off;

@@ -47,7 +47,7 @@ impl Pulse {
 
     /// How long the train takes, from the first step to the last.
     pub fn total(&self) -> Duration {
-        let pairs = (self.active + self.gap).saturating_mul(self.count.saturating_sub(1));
+        let pairs = self.active.saturating_add(self.gap).saturating_mul(self.count.saturating_sub(1));
         pairs.saturating_add(self.active)
     }
 

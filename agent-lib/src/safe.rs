@@ -93,6 +93,9 @@ impl<L: Line> Held<L> {
         }
         make_safe(&mut self.line, safe)?;
         self.pulse = None;
+        if self.wanted.is_output() && !self.line.config().is_output() {
+            self.wanted = self.line.config(); // nobody wants it driven any more
+        }
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl<B: Board> Agent<B> {
     /// Has a newly watched line report its edges.
     fn arm(&mut self, now: Instant, line: LineId) -> Result<(), Refusal> {
         match self.held.get(&line) {
-            Some(held) if matches!(held.wanted.mode, LineMode::Input { .. }) => {
+            Some(held) if held.wants_input() => {
                 let wanted = held.wanted;
                 self.discard(line);
                 self.reconfigure(line, wanted)?;
@@ -110,7 +110,7 @@ impl<B: Board> Agent<B> {
         self.hub.end(line);
         match self.held.get(&line) {
             Some(held) if held.house == Some(House::Watch) => _ = self.held.remove(&line),
-            Some(held) if held.line.config() != self.on_board(line, held.wanted) && !held.line.config().is_output() => {
+            Some(held) if held.wants_input() && held.line.config() != self.on_board(line, held.wanted) => {
                 // Edges that nobody fetches do no harm, so a line that cannot be set back keeps them.
                 let wanted = held.wanted;
                 _ = self.reconfigure(line, wanted);
@@ -123,11 +123,11 @@ impl<B: Board> Agent<B> {
     /// safe state, which must not be undone.
     pub(crate) fn keep_watching(&mut self, now: Instant, line: LineId) -> bool {
         let watched = self.hub.watches(line);
-        let Some(held) = self.held.get(&line).filter(|held| watched && held.is_input()) else {
+        let Some(held) = self.held.get(&line).filter(|held| watched && held.wants_input()) else {
             return false;
         };
-        let wanted = if matches!(held.wanted.mode, LineMode::Input { .. }) { held.wanted } else { held.line.config() };
-        let kept = self.reconfigure(line, wanted.with_edges(Edges::Both)).is_ok();
+        let wanted = held.wanted.with_edges(Edges::Both);
+        let kept = self.reconfigure(line, wanted).is_ok();
         if let Some(held) = self.held.get_mut(&line).filter(|_| kept) {
             held.keep_for_watchers(now);
         }
@@ -184,8 +184,8 @@ impl<B: Board> Agent<B> {
 }
 
 impl<L: Line> Held<L> {
-    fn is_input(&self) -> bool {
-        matches!(self.line.config().mode, LineMode::Input { .. })
+    fn wants_input(&self) -> bool {
+        matches!(self.wanted.mode, LineMode::Input { .. })
     }
 
     /// The debouncing that was asked for and that the board does not do.

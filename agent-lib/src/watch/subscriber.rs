@@ -18,7 +18,7 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// What it is told first does not count against its capacity, which is one at least.
+    /// What it is told first is never dropped, even if it is more than fits. The capacity is one at least.
     pub(crate) fn new(lines: BTreeSet<LineId>, capacity: usize, first: VecDeque<Record>) -> Self {
         Self { lines, capacity: capacity.max(1), waiting: first, missed: None }
     }

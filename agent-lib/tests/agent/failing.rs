@@ -1,77 +1,15 @@
 //! The hardware fails twice: once in the write, once more while the write is taken back. A simulated line fails once and
 //! is well again, so these boards are mocks.
 
-use std::fmt;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
 
 use agent_lib::{Agent, Claim, Policy, Refusal};
-use embedded_hal::digital::{self, ErrorType, InputPin, OutputPin, PinState, StatefulOutputPin};
-use hal_core::{
-    Board, Caps, ChipInfo, EdgeEvent, Fault, FaultKind, Instant, Label, Line, LineConfig, LineId, LineInfo,
-};
-use mockall::{Sequence, mock, predicate::eq};
+use embedded_hal::digital::PinState;
+use hal_core::{FaultKind, Line, LineConfig, LineId};
+use mockall::{Sequence, predicate::eq};
 
-use crate::{T0, anna, writes};
-
-#[derive(Clone, Copy, Debug)]
-struct Broken;
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the wire is broken; solder it")
-    }
-}
-
-impl std::error::Error for Broken {}
-
-impl digital::Error for Broken {
-    fn kind(&self) -> digital::ErrorKind {
-        digital::ErrorKind::Other
-    }
-}
-
-impl Fault for Broken {
-    fn fault(&self) -> FaultKind {
-        FaultKind::Bus
-    }
-}
-
-mock! {
-    Pin {}
-    impl ErrorType for Pin { type Error = Broken; }
-    impl InputPin for Pin {
-        fn is_high(&mut self) -> Result<bool, Broken>;
-        fn is_low(&mut self) -> Result<bool, Broken>;
-    }
-    impl OutputPin for Pin {
-        fn set_low(&mut self) -> Result<(), Broken>;
-        fn set_high(&mut self) -> Result<(), Broken>;
-        fn set_state(&mut self, state: PinState) -> Result<(), Broken>;
-    }
-    impl StatefulOutputPin for Pin {
-        fn is_set_high(&mut self) -> Result<bool, Broken>;
-        fn is_set_low(&mut self) -> Result<bool, Broken>;
-    }
-    impl Line for Pin {
-        fn id(&self) -> LineId;
-        fn config(&self) -> LineConfig;
-        fn reconfigure(&mut self, config: LineConfig) -> Result<(), Broken>;
-        fn poll_edge<'a>(&mut self, cx: &mut Context<'a>) -> Poll<Result<EdgeEvent, Broken>>;
-    }
-}
-
-mock! {
-    Chip {}
-    impl Board for Chip {
-        type Error = Broken;
-        type Line = MockPin;
-        fn caps(&self) -> Caps;
-        fn chip(&self) -> ChipInfo;
-        fn info(&self, id: LineId) -> Result<LineInfo, Broken>;
-        fn claim(&mut self, id: LineId, config: LineConfig, consumer: &str) -> Result<MockPin, Broken>;
-        fn now(&self) -> Instant;
-    }
-}
+use crate::mocks::{Broken, MockChip, MockPin, chip};
+use crate::{ALL_RIGHTS, T0, anna, ben, writes};
 
 const FIRST: LineId = LineId(17);
 const SECOND: LineId = LineId(18);
@@ -88,8 +26,7 @@ fn output(id: LineId) -> MockPin {
 
 /// An agent of which the caller holds these lines.
 fn holding<const N: usize>(pins: [MockPin; N]) -> Agent<MockChip> {
-    let mut chip = MockChip::new();
-    chip.expect_chip().return_const(ChipInfo { label: Label::new("mock"), lines: 28, backend: "mock" });
+    let mut chip = chip();
     let ids = pins.each_ref().map(|pin| pin.id());
     for (id, pin) in ids.into_iter().zip(pins) {
         chip.expect_claim().withf(move |claimed, _, _| *claimed == id).return_once(move |_, _, _| Ok(pin));
@@ -163,4 +100,27 @@ fn a_level_that_cannot_be_asked_for_is_not_written() {
     pin.expect_reconfigure().times(1).returning(|_| Ok(()));
     let refused = holding([pin]).write(T0, anna().caller(), FIRST, true, None).unwrap_err();
     assert_eq!(std::error::Error::source(&refused).unwrap().to_string(), "the wire is broken; solder it");
+}
+
+#[test]
+fn a_half_stolen_line_is_safe_and_still_its_holder_s() {
+    let config = Arc::new(Mutex::new(LineConfig::output(true)));
+    let (told, set) = (config.clone(), config);
+    let mut pin = MockPin::new();
+    pin.expect_id().return_const(FIRST);
+    pin.expect_config().returning(move || *told.lock().unwrap());
+    let mut order = Sequence::new();
+    pin.expect_reconfigure().times(1).in_sequence(&mut order).returning(move |config| {
+        *set.lock().unwrap() = config;
+        Ok(())
+    });
+    pin.expect_reconfigure().times(1).in_sequence(&mut order).returning(|_| Err(Broken));
+    let mut agent = holding([pin]);
+    let theft = Claim::permanent(LineConfig::output(true)).stealing();
+    let refused = agent.claim(T0, ben().caller().with_rights(ALL_RIGHTS), FIRST, theft);
+    assert!(matches!(refused, Err(Refusal::Hardware { line: FIRST, .. })));
+    assert!(agent.grant(&anna(), FIRST).is_some());
+    assert_eq!(agent.poll_event(), None);
+    let written = agent.write(T0, anna().caller(), FIRST, true, None);
+    assert!(matches!(written, Err(Refusal::WrongDirection { line: FIRST })), "nothing drives it again unasked");
 }

@@ -1,0 +1,109 @@
+//! Outputs across restarts, and without an agent.
+
+use agent_lib::{Refusal, Restore, outputs_off};
+use hal_core::{Board, Direction, FaultKind, LineConfig};
+use sim::Level;
+
+use crate::*;
+
+const ON: LineId = LineId(10);
+const OFF: LineId = LineId(11);
+const LAST: LineId = LineId(12);
+const UNKNOWN: LineId = LineId(13);
+
+fn restoring() -> (Agent<SimBoard>, Bench) {
+    let restore = [(ON, Restore::On), (OFF, Restore::Off), (LAST, Restore::Last), (UNKNOWN, Restore::Last)];
+    let policy = Policy::default().with_restore(restore.into()).unwrap();
+    let board = SimBoard::builder().build();
+    let bench = board.bench();
+    (Agent::new(board, policy), bench)
+}
+
+#[test]
+fn lines_are_restored_as_the_policy_says() {
+    let (mut agent, bench) = restoring();
+    assert!(agent.restore(T0, &[(LAST, true), (LED, true)]).is_empty());
+    assert_eq!([ON, OFF, LAST].map(|line| bench.level(line)), [Level::High, Level::Low, Level::High]);
+    let directions = [OFF, UNKNOWN, LED].map(|line| agent.board().info(line).unwrap().direction);
+    assert_eq!(directions, [Direction::Output, Direction::Input, Direction::Input]);
+    assert_eq!(agent.outputs(), [(ON, true), (OFF, false), (LAST, true)]);
+    let held = agent.list(T0).into_iter().find(|status| status.line == ON).unwrap().held.unwrap();
+    assert_eq!((held.holder.as_str(), held.lease), ("agent/restore", None));
+}
+
+#[test]
+fn an_output_that_is_still_driven_shows_no_glitch() {
+    let (mut agent, bench) = restoring();
+    drop(agent.board_mut().claim(ON, LineConfig::output(true), "the agent before").unwrap());
+    let before = bench.history(ON).len();
+    agent.restore(seconds(1), &[]);
+    assert_eq!(bench.history(ON).len(), before);
+}
+
+#[test]
+fn whoever_asks_first_takes_a_restored_line_over() {
+    for profile in PROFILES {
+        let restore = [(ON, Restore::On), (OFF, Restore::On), (LAST, Restore::On)];
+        let policy = Policy::default().with_restore(restore.into()).unwrap();
+        let board = SimBoard::builder().profile(profile).build();
+        let bench = board.bench();
+        let mut agent = Agent::new(board, policy);
+        agent.restore(T0, &[]);
+        agent.write(seconds(1), anna().caller(), ON, true, None).unwrap();
+        assert_eq!(bench.history(ON).len(), 2); // low at reset, high since it was restored
+        agent.claim(seconds(1), anna().caller(), OFF, Claim::permanent(LineConfig::as_is())).unwrap();
+        assert_eq!(bench.level(OFF), Level::High);
+        assert!(!agent.toggle(seconds(1), anna().caller(), LAST, None).unwrap());
+        for line in [ON, OFF, LAST] {
+            assert!(matches!(agent.write(seconds(1), ben().caller(), line, true, None), Err(Refusal::Held { .. })));
+            assert_eq!(agent.grant(&anna(), line).unwrap().expires, None);
+        }
+    }
+}
+
+#[test]
+fn nobody_holds_a_restored_line_before_they_ask() {
+    let (mut agent, _) = restoring();
+    agent.restore(T0, &[]);
+    let who = anna();
+    assert!(matches!(agent.release(T0, who.caller(), ON, None), Err(Refusal::NotHeld { line: ON })));
+    assert!(matches!(agent.keepalive(T0, who.caller(), ON, None), Err(Refusal::NotHeld { line: ON })));
+    assert_eq!(agent.release_all(T0).released, [ON, OFF]);
+}
+
+#[test]
+fn one_line_that_fails_does_not_keep_the_others() {
+    let (mut agent, bench) = restoring();
+    bench.fail_next(ON, FaultKind::Busy);
+    let failed = agent.restore(T0, &[(LAST, true)]);
+    assert!(matches!(failed[..], [(ON, Refusal::Hardware { kind: FaultKind::Busy, .. })]));
+    assert_eq!(bench.level(LAST), Level::High);
+}
+
+#[test]
+fn outputs_are_told_by_their_wires() {
+    let (mut agent, _) = agent();
+    agent.claim(T0, anna().caller(), LED, Claim::permanent(LineConfig::output(true).active_low())).unwrap();
+    agent.claim(T0, anna().caller(), SENSE, Claim::permanent(LineConfig::input())).unwrap();
+    agent.pulse(T0, anna().caller(), LineId(9), agent_lib::Pulse::once(Duration::from_secs(1)), None).unwrap();
+    assert_eq!(agent.outputs(), [(LineId(9), false), (LED, false)]);
+}
+
+#[test]
+fn after_a_crash_what_matters_is_driven_safe() {
+    let safe = [(ON, SafeState::High), (OFF, SafeState::Low), (LAST, SafeState::Hold), (LED, SafeState::Input)];
+    let policy = Policy::new(header::lines().collect(), BTreeMap::new(), safe.into()).unwrap();
+    let mut board = SimBoard::builder().build();
+    let bench = board.bench();
+    for line in [OFF, LAST, LED, UNKNOWN] {
+        drop(board.claim(line, LineConfig::output(true), "killed").unwrap()); // stays driven
+    }
+    bench.fail_next(ON, FaultKind::Busy);
+    let failed = outputs_off(&mut board, &policy);
+    assert!(matches!(failed[..], [(ON, Refusal::Hardware { .. })]));
+    let levels = [OFF, LAST, LED, UNKNOWN].map(|line| bench.level(line) == Level::High);
+    assert_eq!(levels, [false, true, false, true]);
+    assert_eq!(board.info(LED).unwrap().direction, Direction::Input);
+    assert!(outputs_off(&mut board, &policy).is_empty());
+    assert_eq!(bench.level(ON), Level::High);
+}
