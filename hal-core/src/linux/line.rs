@@ -7,6 +7,7 @@ use std::string::{String, ToString};
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin, StatefulOutputPin};
 use gpio_cdev::{EventType, LineEvent};
 
+use super::chip::cause;
 use super::request::{Request, first_level, flags, request};
 use super::{CdevError, fault};
 use crate::{EdgeEvent, Instant, Line, LineConfig, LineId, Lost};
@@ -54,7 +55,7 @@ impl CdevLine {
         let Request::Level(handle) = self.output()? else {
             return Err(CdevError::Lost { line: self.id });
         };
-        handle.set_value(level.into()).map_err(|source| CdevError::Kernel { line: self.id, source })?;
+        handle.set_value(level.into()).map_err(|error| self.refused(error))?;
         self.written = level;
         Ok(())
     }
@@ -65,7 +66,11 @@ impl CdevLine {
             Request::Edges(handle) => handle.get_value(),
             Request::Lost => return Err(CdevError::Lost { line: self.id }),
         };
-        value.map(|value| value != 0).map_err(|source| CdevError::Kernel { line: self.id, source })
+        value.map(|value| value != 0).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: gpio_cdev::Error) -> CdevError {
+        CdevError::Kernel { line: self.id, source: cause(error) }
     }
 
     fn output(&self) -> Result<&Request, CdevError> {
@@ -144,8 +149,10 @@ impl Line for CdevLine {
         };
         match handle.get_event() {
             Ok(event) => Poll::Ready(Ok(edge(self.id, &event))),
-            Err(error) if fault::would_block(&error) => Poll::Pending,
-            Err(source) => Poll::Ready(Err(CdevError::Kernel { line: self.id, source })),
+            Err(error) => match cause(error) {
+                nothing if fault::would_block(&nothing) => Poll::Pending,
+                source => Poll::Ready(Err(CdevError::Kernel { line: self.id, source })),
+            },
         }
     }
 }
