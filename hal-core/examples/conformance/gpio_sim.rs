@@ -48,6 +48,11 @@ impl GpioSim {
         Ok(read(&self.line(line).join("value"))? == "1")
     }
 
+    /// Takes the chip away, whoever has its lines.
+    pub(crate) fn unplug(self) -> io::Result<()> {
+        fs::write(Path::new(CONFIGFS).join("pi/live"), "0")
+    }
+
     fn line(&self, line: LineId) -> PathBuf {
         self.sysfs.join(format!("sim_gpio{}", line.0))
     }

@@ -6,6 +6,7 @@
 
 mod gpio_sim;
 mod harness;
+mod linux;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -44,5 +45,20 @@ fn conformance() -> Result<bool, Box<dyn Error>> {
     run(&mut OnGpioSim { board: Cdev2Board::open_header()?, sim: &sim, too_many: 100 }, "gpiocdev", &mut report);
     run(&mut OnGpioSim { board: LinuxBoard::open_header()?, sim: &sim, too_many: 100 }, "chosen at start", &mut report);
     println!("{report}");
-    Ok(chosen && report.failures().next().is_none())
+    Ok(beyond_the_traits(sim)? && chosen && report.failures().next().is_none())
+}
+
+fn beyond_the_traits(sim: GpioSim) -> Result<bool, Box<dyn Error>> {
+    let mut first = LinuxBoard::V1(CdevBoard::open_header()?);
+    let mut second = LinuxBoard::V2(Cdev2Board::open_header()?);
+    let results = [
+        ("edge_fd, gpio-cdev", linux::edge_fd(&mut first, &sim)),
+        ("edge_fd, gpiocdev", linux::edge_fd(&mut second, &sim)),
+        ("held throughout a reconfiguration, gpiocdev", linux::held_throughout()),
+        ("unplugged, both", linux::unplugged(vec![first, second], sim)),
+    ];
+    for (what, result) in &results {
+        println!("{what}: {}", result.as_ref().map_or_else(|why| format!("FAILED, {why}"), |()| "passed".into()));
+    }
+    Ok(results.iter().all(|(_, result)| result.is_ok()))
 }

@@ -73,19 +73,24 @@ fn filter<H: Harness>(stand: &mut Stand<'_, H>) -> Verdict {
     for edges in [Edges::Rising, Edges::Falling, Edges::Both] {
         for config in [LineConfig::input().with_edges(edges), LineConfig::input().with_edges(edges).active_low()] {
             let mut line = watched(stand, config)?;
-            drive_all(stand, [true, false, true, false])?;
-            told(&mut line, config, edges, [true, false, true, false])?;
+            told(stand, &mut line, config)?;
         }
     }
     Ok(())
 }
 
-/// Of these raw levels the line told those edges that it was asked for.
-fn told<L: Line>(line: &mut L, config: LineConfig, edges: Edges, raw: [bool; 4]) -> Verdict {
+/// From a wire that is low: the line tells those edges that it was asked for. An odd number of changes, so that edges of
+/// the wrong direction are told by their number.
+fn told<H: Harness>(stand: &mut Stand<'_, H>, line: &mut LineOf<H>, config: LineConfig) -> Verdict {
+    let raw = [true, false, true];
+    drive_all(stand, raw)?;
     let logical = raw.map(|level| config.invert_if_active_low(level));
-    let expected: Vec<bool> = logical.into_iter().filter(|rising| edges.wants(*rising)).collect();
+    let wanted = |rising: &bool| matches!(config.mode, LineMode::Input { edges, .. } if edges.wants(*rising));
+    let expected: Vec<bool> = logical.into_iter().filter(wanted).collect();
     let seen = rising(&waiting(line)?);
-    check(seen == expected, format!("{config:?}, driven to {raw:?}: told {seen:?}, expected {expected:?}"))
+    check(seen == expected, format!("{config:?}, driven to {raw:?}: told {seen:?}, expected {expected:?}"))?;
+    stand.drive(false)?;
+    waiting(line).map(drop)
 }
 
 /// Interrupts hang on raw edges: they have to follow when the polarity changes and nothing else.
@@ -93,13 +98,17 @@ fn polarity<H: Harness>(stand: &mut Stand<'_, H>) -> Verdict {
     for edges in [Edges::Rising, Edges::Falling] {
         let config = LineConfig::input().with_edges(edges);
         let mut line = watched(stand, config)?;
-        for config in [config.active_low(), config, LineConfig::input(), config.active_low()] {
+        for config in [config.active_low(), config, config.active_low()] {
             works(line.reconfigure(config), &format!("reconfigure to {config:?}"))?;
-            drive_all(stand, [true, false, true, false])?;
-            if config.mode != LineConfig::input().mode {
-                told(&mut line, config, edges, [true, false, true, false])?;
-            }
+            told(stand, &mut line, config)?;
         }
+        let quiet = LineConfig::input();
+        works(line.reconfigure(quiet), "reconfigure to no edges")?;
+        stand.drive(true)?;
+        stand.drive(false)?;
+        works(line.reconfigure(config), "reconfigure back to edges")?;
+        check(next_edge(&mut line)?.is_none(), "an edge was kept that nobody asked for")?;
+        told(stand, &mut line, config)?;
     }
     Ok(())
 }

@@ -81,23 +81,11 @@ impl Cdev2Line {
         told.map_err(|error| refused(self.id, config, cause(error)))
     }
 
-    /// What the kernel is to be told one after the other, for the line to be as `config` says.
-    ///
-    /// It passes over lines without a direction (`linereq_set_config_unlocked` in `drivers/gpio/gpiolib-cdev.c`): when one
-    /// becomes as-is, what costs interrupts is ended, and the polarity is turned in [`Cdev2Line::read`]. Interrupts for one
-    /// direction stay as they are when only the polarity changes (`edge_detector_update`) and would tell the wrong edges:
-    /// they are taken down first.
-    fn steps(&self, config: LineConfig) -> impl Iterator<Item = LineConfig> + use<> {
-        let as_is = config.mode == LineMode::AsIs;
-        let stale = edges(config) != Edges::Both && config.active_low != self.held.active_low;
-        let quiet = if as_is || stale { quiet(self.held) } else { None };
-        quiet.into_iter().chain((!as_is).then_some(config))
-    }
-
-    /// Sets the line back to what it was, as far as the kernel goes along.
-    fn undo(&mut self, before: LineConfig) {
-        _ = self.tell(before);
-        self.held = before;
+    /// What the kernel is to be told for the line to be as `config` says, if anything. It passes over lines without a
+    /// direction (`linereq_set_config_unlocked` in `drivers/gpio/gpiolib-cdev.c`): when one becomes as-is, what costs
+    /// interrupts is ended, and the polarity is turned in [`Cdev2Line::read`].
+    fn to_tell(&self, config: LineConfig) -> Option<LineConfig> {
+        if config.mode == LineMode::AsIs { quiet(self.held) } else { Some(config) }
     }
 
     /// The next edge that waits. Not gpiocdev 0.8's `read_edge_event`: built for this interface alone it fetches up to eight
@@ -191,10 +179,10 @@ impl Line for Cdev2Line {
     }
 
     fn reconfigure(&mut self, config: LineConfig) -> Result<(), CdevError> {
-        let before = self.held.with_initial(self.written);
-        for step in self.steps(config) {
-            self.tell(step).inspect_err(|_| self.undo(before))?;
-            self.held = step;
+        if let Some(told) = self.to_tell(config) {
+            // What was refused half-way is undone, as far as the kernel goes along.
+            self.tell(told).inspect_err(|_| _ = self.tell(self.held.with_initial(self.written)))?;
+            self.held = told;
         }
         if config.mode != LineMode::AsIs {
             self.written = first_level(config);
