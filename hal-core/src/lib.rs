@@ -11,16 +11,25 @@
 //!
 //! # Features
 //!
-//! `linux` adds the module `linux`: the GPIO character device, `/proc` and the identity of a Raspberry Pi. It needs
-//! std; everything else builds without std and without alloc.
+//! | feature | adds | needs |
+//! | --- | --- | --- |
+//! | `linux` | the module `linux`: the GPIO character device, `/proc`, the identity of a Raspberry Pi | std |
+//! | `uapi-v2` | to `linux`, the kernel's second GPIO interface | std |
+//! | `conformance` | the module `conformance`: the test kit for boards | alloc |
+//!
+//! Everything else builds without std and without alloc.
 
 #![no_std]
 
+#[cfg(feature = "conformance")]
+extern crate alloc;
 #[cfg(feature = "linux")]
 extern crate std;
 
 mod board;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod fault;
 pub mod header;
 mod label;

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::vec::Vec;
 
 use gpio_cdev::{Chip, LineDirection};
-use rustix::time::{ClockId, clock_gettime};
 
-use super::{CdevError, CdevLine, chip};
+use super::chip::cause;
+use super::{CdevError, CdevLine, chip, fault, monotonic};
 use crate::{Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId, LineInfo};
 
 /// A GPIO chip through the kernel's first interface.
@@ -24,18 +24,25 @@ impl CdevBoard {
     ///
     /// # Errors
     ///
-    /// `Gone` if there is none, `Denied` if this user may not open it.
+    /// `Gone` if there is none, `Denied` if this user may not open it, `Unsupported` if the kernel lacks the interface.
     pub fn open_header() -> Result<Self, CdevError> {
-        chip::open_header().map(|chip| Self::new(&chip))
+        Self::open(&chip::find_header()?)
     }
 
     /// Opens a chip by its device file, for boards that are no Raspberry Pi.
     ///
     /// # Errors
     ///
-    /// `Gone` if there is no such file, `Unsupported` if it is no GPIO chip, `Denied` if this user may not open it.
+    /// `Gone` if there is no such file, `Unsupported` if it is no GPIO chip or the kernel lacks the interface, `Denied` if
+    /// this user may not open it.
     pub fn open(path: &Path) -> Result<Self, CdevError> {
-        chip::open(path).map(|chip| Self::new(&chip))
+        let board = Self::new(&chip::open(path)?);
+        match board.lines.first().map(|line| line.info().map_err(cause)) {
+            Some(Err(source)) if fault::unknown_call(&source) => {
+                Err(CdevError::NoInterface { path: path.into(), interface: "first", source })
+            }
+            _ => Ok(board),
+        }
     }
 
     fn new(chip: &Chip) -> Self {
@@ -53,7 +60,7 @@ impl Board for CdevBoard {
     type Line = CdevLine;
 
     fn caps(&self) -> Caps {
-        Caps { bias: true, ..Caps::default() } // all that the first interface has; bias since Linux 5.5
+        Caps { bias: true, edge_wakeups: true, ..Caps::default() } // all that the first interface has; bias since Linux 5.5
     }
 
     fn chip(&self) -> ChipInfo {
@@ -61,7 +68,7 @@ impl Board for CdevBoard {
     }
 
     fn info(&self, id: LineId) -> Result<LineInfo, CdevError> {
-        let info = self.line(id)?.info().map_err(|source| CdevError::Kernel { line: id, source })?;
+        let info = self.line(id)?.info().map_err(|error| CdevError::Kernel { line: id, source: cause(error) })?;
         Ok(LineInfo {
             id,
             name: Label::new(info.name().unwrap_or_default()),
@@ -78,9 +85,7 @@ impl Board for CdevBoard {
     }
 
     fn now(&self) -> Instant {
-        // The clock of the kernel's edge timestamps since Linux 5.7.
-        let now = clock_gettime(ClockId::Monotonic);
-        Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+        monotonic()
     }
 }
 

@@ -1,11 +1,14 @@
 //! Which of a machine's GPIO chips carries the header.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 
 use gpio_cdev::Chip;
+use nix::errno::Errno;
 
 use super::CdevError;
 
@@ -15,8 +18,8 @@ use super::CdevError;
 /// 6.6.47 (raspberrypi/linux#6144), with a link from the old name to the new.
 pub const HEADER_LABELS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 
-/// Opens the header chip among the GPIO chips in `/dev`.
-pub(super) fn open_header() -> Result<Chip, CdevError> {
+/// The device file of the header chip among the GPIO chips in `/dev`.
+pub(super) fn find_header() -> Result<PathBuf, CdevError> {
     let mut labels = BTreeMap::new();
     let mut first_failure = None;
     for path in devices(Path::new("/dev")) {
@@ -26,7 +29,7 @@ pub(super) fn open_header() -> Result<Chip, CdevError> {
         }
     }
     match choose(&labels) {
-        Some(path) => open(path),
+        Some(path) => Ok(path.into()),
         // A chip that could not be opened may have been the one: "permission denied" helps more than "not found".
         None => Err(first_failure.unwrap_or(CdevError::NoHeaderChip)),
     }
@@ -34,7 +37,16 @@ pub(super) fn open_header() -> Result<Chip, CdevError> {
 
 /// Opens one chip by its device file.
 pub(super) fn open(path: &Path) -> Result<Chip, CdevError> {
-    Chip::new(path).map_err(|source| CdevError::Open { path: path.into(), source })
+    Chip::new(path).map_err(|error| CdevError::Open { path: path.into(), source: cause(error) })
+}
+
+/// What the kernel said. gpio-cdev keeps its error's kind to itself: the number is only to be had from the cause.
+pub(super) fn cause(error: gpio_cdev::Error) -> io::Error {
+    let number = error.source().and_then(|cause| {
+        let io = || cause.downcast_ref::<io::Error>()?.raw_os_error();
+        cause.downcast_ref::<Errno>().map(|errno| *errno as i32).or_else(io)
+    });
+    number.map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error)
 }
 
 /// The chip that carries the header, of device files and their chips' labels.
@@ -53,7 +65,25 @@ fn devices(dev: &Path) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Fault, FaultKind};
     use std::os::unix::fs::symlink;
+
+    // These two also notice when gpio-cdev moves to another nix: the number would be hidden again.
+    #[test]
+    fn a_file_that_is_no_chip_is_unsupported() {
+        let error = open(Path::new("/dev/null")).unwrap_err();
+        assert_eq!(error.fault(), FaultKind::Unsupported);
+        assert!(error.source().is_some());
+        assert_eq!(
+            error.to_string(),
+            "/dev/null cannot be opened as a GPIO chip; the file is not a GPIO chip: see `ls /dev/gpiochip*`"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_gone() {
+        assert_eq!(open(Path::new("/nonexistent")).unwrap_err().fault(), FaultKind::Gone);
+    }
 
     fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<PathBuf, String> {
         pairs.map(|(path, label)| (PathBuf::from(path), label.to_string())).into()

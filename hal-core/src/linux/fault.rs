@@ -1,10 +1,9 @@
 //! What the kernel refuses, and what to do about it.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use nix::errno::Errno;
+use rustix::io::Errno;
 
 use crate::{Fault, FaultKind, LineId};
 
@@ -21,7 +20,19 @@ pub enum CdevError {
         /// The device file.
         path: PathBuf,
         /// What the kernel said.
-        source: gpio_cdev::Error,
+        source: io::Error,
+    },
+    /// The kernel does not answer in this interface.
+    #[error(
+        "{} does not speak the kernel's {interface} GPIO interface; {}", path.display(), interface_advice(interface)
+    )]
+    NoInterface {
+        /// The chip's device file.
+        path: PathBuf,
+        /// `first` or `second`.
+        interface: &'static str,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// The chip has fewer lines.
     #[error("the chip has no {line}; choose a line below {lines}")]
@@ -43,7 +54,7 @@ pub enum CdevError {
         /// The line.
         line: LineId,
         /// What the kernel said.
-        source: gpio_cdev::Error,
+        source: io::Error,
     },
     /// The operation does not fit the line's mode.
     #[error("{line} is not {needed}; configure it first")]
@@ -65,7 +76,7 @@ pub enum CdevError {
         /// The line.
         line: LineId,
         /// What the kernel said.
-        source: gpio_cdev::Error,
+        source: io::Error,
     },
 }
 
@@ -74,7 +85,7 @@ impl Fault for CdevError {
         match self {
             Self::NoHeaderChip | Self::Lost { .. } => FaultKind::Gone,
             Self::NoSuchLine { .. } => FaultKind::NoSuchLine,
-            Self::Debounce { .. } | Self::NoEdges { .. } => FaultKind::Unsupported,
+            Self::Debounce { .. } | Self::NoEdges { .. } | Self::NoInterface { .. } => FaultKind::Unsupported,
             Self::WrongMode { .. } => FaultKind::WrongMode,
             Self::Open { source, .. } | Self::Kernel { source, .. } => kind_of(source),
         }
@@ -88,29 +99,27 @@ impl embedded_hal::digital::Error for CdevError {
 }
 
 /// Whether a read found nothing to read.
-pub(super) fn would_block(error: &gpio_cdev::Error) -> bool {
-    errno(error) == Some(Errno::EAGAIN)
+pub(super) fn would_block(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::AGAIN)
+}
+
+/// What the kernel answers to a call that it does not know: `gpio_ioctl` in `drivers/gpio/gpiolib-cdev.c`.
+pub(super) fn unknown_call(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::INVAL)
 }
 
 /// The kind of fault behind the kernel's number.
-pub(super) fn kind_of(error: &gpio_cdev::Error) -> FaultKind {
-    match errno(error) {
-        Some(Errno::EBUSY) => FaultKind::Busy,
-        Some(Errno::EPERM | Errno::EACCES) => FaultKind::Denied,
-        Some(Errno::ENODEV | Errno::ENXIO | Errno::ENOENT) => FaultKind::Gone,
-        Some(Errno::EINVAL) => FaultKind::InvalidConfig,
-        // What a kernel without CONFIG_GPIO_CDEV_V1 answers to a request, and any other file to everything.
-        Some(Errno::ENOTTY) => FaultKind::Unsupported,
-        Some(Errno::EIO | Errno::EREMOTEIO | Errno::ETIMEDOUT) => FaultKind::Bus,
+pub(super) fn kind_of(error: &io::Error) -> FaultKind {
+    match Errno::from_io_error(error) {
+        Some(Errno::BUSY) => FaultKind::Busy,
+        Some(Errno::PERM | Errno::ACCESS) => FaultKind::Denied,
+        Some(Errno::NODEV | Errno::NXIO | Errno::NOENT) => FaultKind::Gone,
+        Some(Errno::INVAL) => FaultKind::InvalidConfig,
+        // What any other file answers to everything.
+        Some(Errno::NOTTY) => FaultKind::Unsupported,
+        Some(Errno::IO | Errno::REMOTEIO | Errno::TIMEDOUT) => FaultKind::Bus,
         _ => FaultKind::Other,
     }
-}
-
-/// gpio-cdev keeps its error's kind to itself: the number is only to be had from the cause.
-fn errno(error: &gpio_cdev::Error) -> Option<Errno> {
-    let cause = error.source()?;
-    let io = || cause.downcast_ref::<io::Error>()?.raw_os_error().map(Errno::from_i32);
-    cause.downcast_ref::<Errno>().copied().or_else(io)
 }
 
 fn advice(kind: FaultKind) -> &'static str {
@@ -119,13 +128,21 @@ fn advice(kind: FaultKind) -> &'static str {
         FaultKind::Denied => "not permitted to this user; add it to the group `gpio`",
         FaultKind::Gone => "the chip is no longer there; see `dmesg` and restart the agent",
         FaultKind::InvalidConfig => "the kernel rejects this configuration; try another bias, drive or edge",
-        FaultKind::Unsupported => "this kernel is without the first GPIO interface; enable CONFIG_GPIO_CDEV_V1",
+        FaultKind::Unsupported => "the driver cannot do this; see the chip's documentation",
         FaultKind::Bus => "the chip did not answer; try again",
         _ => "the kernel refused; see the cause",
     }
 }
 
-fn open_advice(error: &gpio_cdev::Error) -> &'static str {
+fn interface_advice(interface: &str) -> &'static str {
+    match (interface, cfg!(feature = "uapi-v2")) {
+        ("second", _) => "it takes Linux 5.10 or later",
+        (_, true) => "enable CONFIG_GPIO_CDEV_V1, or use Linux 5.10 or later",
+        (_, false) => "enable CONFIG_GPIO_CDEV_V1, or build with the feature `uapi-v2`",
+    }
+}
+
+fn open_advice(error: &io::Error) -> &'static str {
     match kind_of(error) {
         FaultKind::Denied => "add this user to the group `gpio`",
         FaultKind::Gone => "see `ls /dev/gpiochip*` for the chips there are",
@@ -136,36 +153,27 @@ fn open_advice(error: &gpio_cdev::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chip::open;
     use super::*;
-    use std::path::Path;
-    use std::string::ToString;
-
-    // These two also notice when gpio-cdev moves to another nix: the number would be hidden again.
-    #[test]
-    fn a_file_that_is_no_chip_is_unsupported() {
-        let error = open(Path::new("/dev/null")).unwrap_err();
-        assert_eq!(error.fault(), FaultKind::Unsupported);
-        assert!(error.source().is_some());
-        assert_eq!(
-            error.to_string(),
-            "/dev/null cannot be opened as a GPIO chip; the file is not a GPIO chip: see `ls /dev/gpiochip*`"
-        );
-    }
-
-    #[test]
-    fn a_missing_file_is_gone() {
-        assert_eq!(open(Path::new("/nonexistent")).unwrap_err().fault(), FaultKind::Gone);
-    }
 
     #[test]
     fn numbers_become_kinds() {
-        let kind = |errno: Errno| kind_of(&gpio_cdev::Error::from(io::Error::from(errno)));
-        assert_eq!(kind(Errno::EBUSY), FaultKind::Busy);
-        assert_eq!(kind(Errno::EACCES), FaultKind::Denied);
-        assert_eq!(kind(Errno::ENODEV), FaultKind::Gone);
-        assert_eq!(kind(Errno::EINVAL), FaultKind::InvalidConfig);
-        assert_eq!(kind(Errno::ENOMEM), FaultKind::Other);
-        assert!(would_block(&io::Error::from(Errno::EAGAIN).into()));
+        let kind = |errno: Errno| kind_of(&errno.into());
+        assert_eq!(kind(Errno::BUSY), FaultKind::Busy);
+        assert_eq!(kind(Errno::ACCESS), FaultKind::Denied);
+        assert_eq!(kind(Errno::NODEV), FaultKind::Gone);
+        assert_eq!(kind(Errno::INVAL), FaultKind::InvalidConfig);
+        assert_eq!(kind(Errno::NOMEM), FaultKind::Other);
+        assert!(would_block(&Errno::AGAIN.into()) && unknown_call(&Errno::INVAL.into()));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_says_what_would_help() {
+        let error =
+            CdevError::NoInterface { path: "/dev/gpiochip0".into(), interface: "second", source: Errno::INVAL.into() };
+        assert_eq!(
+            std::string::ToString::to_string(&error),
+            "/dev/gpiochip0 does not speak the kernel's second GPIO interface; it takes Linux 5.10 or later"
+        );
+        assert_eq!(error.fault(), FaultKind::Unsupported);
     }
 }

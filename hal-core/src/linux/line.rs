@@ -7,8 +7,9 @@ use std::string::{String, ToString};
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin, StatefulOutputPin};
 use gpio_cdev::{EventType, LineEvent};
 
+use super::chip::cause;
 use super::request::{Request, first_level, flags, request};
-use super::{CdevError, fault};
+use super::{CdevError, fault, reactor};
 use crate::{EdgeEvent, Instant, Line, LineConfig, LineId, Lost};
 
 /// A line requested through the kernel's first interface.
@@ -17,8 +18,8 @@ use crate::{EdgeEvent, Instant, Line, LineConfig, LineId, Lost};
 /// request fail, the old one is made again, an output at the level it had; should that fail too, the line is lost: every
 /// call but `reconfigure` then ends in a `Gone` fault, and `reconfigure` tries afresh.
 ///
-/// Nobody is woken by [`Line::poll_edge`], since that takes a reactor and this crate has none: wait for
-/// [`CdevLine::edge_fd`] to become readable, then poll until `Pending`.
+/// Whoever waits in [`Line::poll_edge`] is woken by a thread of this crate; a host with a reactor of its own can wait for
+/// [`CdevLine::edge_fd`] instead.
 #[derive(Debug)]
 pub struct CdevLine {
     line: gpio_cdev::Line,
@@ -54,7 +55,7 @@ impl CdevLine {
         let Request::Level(handle) = self.output()? else {
             return Err(CdevError::Lost { line: self.id });
         };
-        handle.set_value(level.into()).map_err(|source| CdevError::Kernel { line: self.id, source })?;
+        handle.set_value(level.into()).map_err(|error| self.refused(error))?;
         self.written = level;
         Ok(())
     }
@@ -65,7 +66,11 @@ impl CdevLine {
             Request::Edges(handle) => handle.get_value(),
             Request::Lost => return Err(CdevError::Lost { line: self.id }),
         };
-        value.map(|value| value != 0).map_err(|source| CdevError::Kernel { line: self.id, source })
+        value.map(|value| value != 0).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: gpio_cdev::Error) -> CdevError {
+        CdevError::Kernel { line: self.id, source: cause(error) }
     }
 
     fn output(&self) -> Result<&Request, CdevError> {
@@ -138,14 +143,16 @@ impl Line for CdevLine {
         self.exchange(config).inspect_err(|_| _ = self.exchange(before))
     }
 
-    fn poll_edge(&mut self, _cx: &mut Context<'_>) -> Poll<Result<EdgeEvent, CdevError>> {
+    fn poll_edge(&mut self, cx: &mut Context<'_>) -> Poll<Result<EdgeEvent, CdevError>> {
         let Request::Edges(handle) = &mut self.request else {
             return Poll::Ready(Err(CdevError::WrongMode { line: self.id, needed: "an input with edges" }));
         };
         match handle.get_event() {
             Ok(event) => Poll::Ready(Ok(edge(self.id, &event))),
-            Err(error) if fault::would_block(&error) => Poll::Pending,
-            Err(source) => Poll::Ready(Err(CdevError::Kernel { line: self.id, source })),
+            Err(error) => match cause(error) {
+                nothing if fault::would_block(&nothing) => reactor::pending(self.id, handle.as_fd(), cx),
+                source => Poll::Ready(Err(CdevError::Kernel { line: self.id, source })),
+            },
         }
     }
 }

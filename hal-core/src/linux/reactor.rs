@@ -3,7 +3,7 @@
 //! It is there so that [`Line::poll_edge`](crate::Line::poll_edge) keeps the promise of a poll function, to wake its
 //! caller, under any runtime or none.
 
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -14,6 +14,9 @@ use std::vec::Vec;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
+use super::CdevError;
+use crate::{EdgeEvent, LineId};
+
 /// Events taken from the kernel at once.
 const BATCH: usize = 64;
 
@@ -23,9 +26,17 @@ struct Reactor {
     wakers: Mutex<BTreeMap<u64, Waker>>,
 }
 
+/// There is no edge now: has the task woken when there is one.
+pub(super) fn pending(line: LineId, fd: BorrowedFd<'_>, cx: &Context<'_>) -> Poll<Result<EdgeEvent, CdevError>> {
+    match wake_when_readable(fd, cx.waker()) {
+        Ok(()) => Poll::Pending,
+        Err(source) => Poll::Ready(Err(CdevError::Kernel { line, source })),
+    }
+}
+
 /// Wakes `waker` once, as soon as `fd` has something to read; at once, if it has already. A later call for the same
 /// descriptor replaces the waker. A descriptor that is closed is forgotten by the kernel.
-pub(super) fn wake_when_readable(fd: BorrowedFd<'_>, waker: &Waker) -> io::Result<()> {
+fn wake_when_readable(fd: BorrowedFd<'_>, waker: &Waker) -> io::Result<()> {
     let reactor = reactor().ok_or_else(|| io::Error::other("no thread to wait for edges"))?;
     let key = fd.as_raw_fd() as u64; // a descriptor is never negative
     reactor.wakers.lock().unwrap_or_else(PoisonError::into_inner).insert(key, waker.clone());

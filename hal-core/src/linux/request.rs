@@ -5,6 +5,7 @@ use std::io;
 use gpio_cdev::{EventRequestFlags, LineEventHandle, LineHandle, LineRequestFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use super::chip::cause;
 use super::{CdevError, fault};
 use crate::{Bias, Drive, Edges, FaultKind, LineConfig, LineId, LineMode};
 
@@ -30,12 +31,12 @@ pub(super) fn request(
         None => line.request(flags, first_level(config).into(), consumer).map(Request::Level),
         Some(edges) => line.events(flags, edges, consumer).and_then(unblocked).map(Request::Edges),
     };
-    request.map_err(|source| refused(line, id, config, source))
+    request.map_err(|error| refused(line, id, config, cause(error)))
 }
 
 /// A chip without interrupts answers a request for edges with the same number as a chip that has disappeared: ENODEV in
 /// `lineevent_create` (`drivers/gpio/gpiolib-cdev.c`). The latter does not tell of its lines any more.
-fn refused(line: &gpio_cdev::Line, id: LineId, config: LineConfig, source: gpio_cdev::Error) -> CdevError {
+fn refused(line: &gpio_cdev::Line, id: LineId, config: LineConfig, source: io::Error) -> CdevError {
     let gone = fault::kind_of(&source) == FaultKind::Gone;
     if gone && wanted_edges(config).is_some() && line.info().is_ok() {
         CdevError::NoEdges { line: id, source }
