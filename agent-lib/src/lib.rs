@@ -14,22 +14,26 @@
 extern crate alloc;
 
 mod agent;
+mod bus;
 mod health;
 mod holder;
 mod meter;
 mod name;
 mod policy;
+mod pwm;
 mod refusal;
 mod safe;
 mod status;
 mod write;
 
 pub use agent::Agent;
+pub use bus::{BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
 pub use health::{Condition, ConditionKind, Health, State, Status};
 pub use holder::{Holder, HolderError};
 pub use meter::{Meter, Metrics};
 pub use name::LineName;
 pub use policy::{Policy, PolicyError, SafeState};
+pub use pwm::{PwmKind, PwmRefusal, SoftPwm, SoftPwmStep, pwm_timing};
 pub use refusal::Refusal;
 pub use safe::Released;
 pub use status::{HeldStatus, LineStatus, Reading};
