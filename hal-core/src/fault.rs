@@ -25,6 +25,8 @@ pub enum FaultKind {
     Overrun,
     /// The bus between processor and chip failed; trying again may help.
     Bus,
+    /// Nobody on the bus acknowledges: no such device, or one without power or busy.
+    NoAcknowledge,
     /// Anything else; the error's text and source tell more.
     Other,
 }

@@ -4,6 +4,7 @@
 //! | to | implement | the agent gets |
 //! | --- | --- | --- |
 //! | drive lines | [`Board`], [`Line`] | claims, reads, writes, edges |
+//! | modulate, talk on buses | [`PwmChip`], [`Pwm`], [`Buses`], [`I2cBus`] | PWM, I²C, SPI |
 //! | measure the system | [`MetricsSource`] | load, memory, disk, temperature |
 //!
 //! Every claimed [`Line`] is an embedded-hal pin (`InputPin + StatefulOutputPin`), so drivers from the ecosystem run on
@@ -27,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 mod board;
+mod bus;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -37,12 +39,18 @@ mod line;
 #[cfg(feature = "linux")]
 pub mod linux;
 mod metrics;
+mod pwm;
 mod time;
 
 pub use board::{Board, Caps, ChipInfo, Direction, LineInfo};
+pub use bus::{
+    Buses, I2C_ADDRESSES, I2C_MESSAGE_BYTES, I2C_MESSAGES, I2cBus, Presence, SPI_TRANSACTION_BYTES, SpiConfig,
+    SpiDeviceId,
+};
 pub use config::{Bias, Drive, Edges, LineConfig, LineMode};
 pub use fault::{Fault, FaultKind};
 pub use label::Label;
 pub use line::{EdgeEvent, Line, LineId, Lost};
 pub use metrics::{CpuTime, Disk, Memory, MetricsSource, Sample};
+pub use pwm::{PI_1_TO_4_PWM_LINES, PI_5_PWM_LINES, Pwm, PwmChannelId, PwmChip, PwmLines, PwmTiming};
 pub use time::Instant;

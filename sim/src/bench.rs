@@ -11,7 +11,7 @@ use crate::state::Shared;
 /// Clones are the same bench. A line that the chip does not have floats, has no history and takes no notice.
 #[derive(Clone, Debug)]
 pub struct Bench {
-    shared: Shared,
+    pub(crate) shared: Shared,
 }
 
 /// Strong drivers that began to fight over a wire.

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use hal_core::{Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId, LineInfo};
+use hal_core::{
+    Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId, LineInfo, PI_5_PWM_LINES, PwmLines,
+    SpiDeviceId,
+};
 
 use crate::bench::Bench;
+use crate::bus::{Controller, I2cModel, SimBuses, SpiModel, Wiring};
 use crate::clock::Clock;
 use crate::edges::Profile;
 use crate::fault::SimError;
 use crate::line::SimLine;
+use crate::pwm::{Block, SimPwmChip};
 use crate::state::{Shared, State};
 
 /// A GPIO chip that exists only here.
@@ -24,7 +29,8 @@ pub struct SimBoard {
 }
 
 impl SimBoard {
-    /// A board to be described: 28 lines GPIO0 to GPIO27, no wires, [`Profile::V1`], a virtual clock, label `sim`.
+    /// A board to be described: 28 lines GPIO0 to GPIO27, no wires, [`Profile::V1`], a virtual clock, label
+    /// `sim`, PWM as on a Pi 5, empty buses.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -32,6 +38,16 @@ impl SimBoard {
     /// The world outside the chip. It may be cloned, sent away and outlive the board.
     pub fn bench(&self) -> Bench {
         Bench::new(self.shared.clone())
+    }
+
+    /// The chip's PWM block.
+    pub fn pwm(&self) -> SimPwmChip {
+        SimPwmChip::new(self.shared.clone())
+    }
+
+    /// The chip's I²C and SPI buses.
+    pub fn buses(&self) -> SimBuses {
+        SimBuses::new(self.shared.clone())
     }
 
     fn name(&self, line: LineId) -> Label {
@@ -78,7 +94,7 @@ impl Board for SimBoard {
 }
 
 /// Describes a [`SimBoard`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Builder {
     lines: u16,
     wires: Vec<(LineId, LineId)>,
@@ -86,6 +102,8 @@ pub struct Builder {
     clock: Clock,
     label: Label,
     names: BTreeMap<LineId, Label>,
+    pwm_lines: PwmLines,
+    wiring: Wiring,
 }
 
 impl Default for Builder {
@@ -97,6 +115,8 @@ impl Default for Builder {
             clock: Clock::default(),
             label: Label::new("sim"),
             names: BTreeMap::new(),
+            pwm_lines: PI_5_PWM_LINES,
+            wiring: Wiring::default(),
         }
     }
 }
@@ -134,6 +154,33 @@ impl Builder {
         Self { label: Label::new(label), ..self }
     }
 
+    /// Which lines can carry which PWM channel; unless told otherwise, as on a Pi 5.
+    pub fn pwm_lines(self, pwm_lines: PwmLines) -> Self {
+        Self { pwm_lines, ..self }
+    }
+
+    /// Whose habits the I²C controllers have.
+    pub fn controller(mut self, controller: Controller) -> Self {
+        self.wiring.controller = controller;
+        self
+    }
+
+    /// Puts a device on an I²C bus. Bus 1 is there without any.
+    ///
+    /// # Panics
+    ///
+    /// If the address is reserved.
+    pub fn i2c(mut self, bus: u8, address: u8, device: impl I2cModel + 'static) -> Self {
+        self.wiring.attach_i2c(bus, address, Box::new(device));
+        self
+    }
+
+    /// Puts a device behind an SPI chip select. Bus 0 has 0 and 1 without any.
+    pub fn spi(mut self, bus: u8, chip_select: u8, device: impl SpiModel + 'static) -> Self {
+        self.wiring.attach_spi(SpiDeviceId { bus, chip_select }, Box::new(device));
+        self
+    }
+
     /// The board, at reset.
     ///
     /// # Panics
@@ -141,8 +188,9 @@ impl Builder {
     /// If a wire ends at a line that the chip does not have.
     pub fn build(self) -> SimBoard {
         let chip = ChipInfo { label: self.label, lines: self.lines, backend: "simulated" };
-        let state = State::new(self.profile, joined(self.lines, &self.wires));
-        SimBoard { shared: Shared::new(self.clock, state), profile: self.profile, chip, names: self.names }
+        let state = State::new(self.profile, joined(self.lines, &self.wires), Block::new(self.pwm_lines));
+        let shared = Shared::new(self.clock, state, self.wiring);
+        SimBoard { shared, profile: self.profile, chip, names: self.names }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the simulated chip refuses.
 
-use embedded_hal::digital;
-use hal_core::{Fault, FaultKind, Label, LineId};
+use embedded_hal::{digital, pwm};
+use hal_core::{Fault, FaultKind, Label, LineId, PwmChannelId};
 
 /// Why the simulated board refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,22 @@ pub enum SimError {
         /// What it would have to be.
         needed: &'static str,
     },
+    /// The line cannot carry PWM.
+    #[error("{line} has no PWM channel on the simulated chip; choose another line")]
+    NoPwm {
+        /// The line.
+        line: LineId,
+    },
+    /// The channel serves a line already, this one or one that shares it.
+    #[error("{line} and {other} share {channel}, which {other} uses; release that first")]
+    ChannelShared {
+        /// The line asked for.
+        line: LineId,
+        /// The line that has the channel.
+        other: LineId,
+        /// The channel.
+        channel: PwmChannelId,
+    },
     /// The fault that the bench asked for.
     #[error("{line} was made to fail by the bench; try again")]
     Injected {
@@ -50,9 +66,9 @@ pub enum SimError {
 impl Fault for SimError {
     fn fault(&self) -> FaultKind {
         match self {
-            Self::Busy { .. } => FaultKind::Busy,
+            Self::Busy { .. } | Self::ChannelShared { .. } => FaultKind::Busy,
             Self::NoSuchLine { .. } => FaultKind::NoSuchLine,
-            Self::Debounce { .. } => FaultKind::Unsupported,
+            Self::Debounce { .. } | Self::NoPwm { .. } => FaultKind::Unsupported,
             Self::WrongMode { .. } => FaultKind::WrongMode,
             Self::Injected { kind, .. } => *kind,
         }
@@ -62,5 +78,11 @@ impl Fault for SimError {
 impl digital::Error for SimError {
     fn kind(&self) -> digital::ErrorKind {
         digital::ErrorKind::Other // it has no other
+    }
+}
+
+impl pwm::Error for SimError {
+    fn kind(&self) -> pwm::ErrorKind {
+        pwm::ErrorKind::Other // it has no other
     }
 }

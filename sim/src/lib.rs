@@ -22,11 +22,13 @@
 //! ```
 //!
 //! What it models: wires that join lines, the strength of what drives them, pull resistors, open drain, contention, the
-//! kernel's edge queues ([`Profile`]), outputs that stay driven when their program dies, and faults on demand. What it
-//! does not model: the time a write takes, analogue levels, debouncing.
+//! kernel's edge queues ([`Profile`]), outputs that stay driven when their program dies, PWM channels, devices on buses
+//! ([`I2cModel`], [`SpiModel`]) behind a controller with its limits ([`Controller`]), and faults on demand. What it does
+//! not model: the time that a write or a transfer takes, analogue levels, debouncing, the edges of hardware PWM.
 
 mod bench;
 mod board;
+mod bus;
 mod clock;
 mod edges;
 mod fault;
@@ -34,13 +36,19 @@ mod line;
 mod metrics;
 mod net;
 mod pad;
+mod pwm;
 mod state;
 
 pub use bench::{Bench, Contention};
 pub use board::{Builder, SimBoard};
+pub use bus::{
+    Ack, Controller, Eeprom, I2cModel, Lm75, RegisterMap, ShiftRegister, SimBusError, SimBuses, SimI2c, SimSpi,
+    SpiLoopback, SpiModel,
+};
 pub use clock::Clock;
 pub use edges::Profile;
 pub use fault::SimError;
 pub use line::SimLine;
 pub use metrics::SimMetrics;
 pub use net::{Driver, Level, Strength, resolve};
+pub use pwm::{PwmChange, SimPwm, SimPwmChip};

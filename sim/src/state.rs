@@ -7,26 +7,36 @@ use std::task::{Poll, Waker};
 
 use hal_core::{EdgeEvent, Instant, Label, LineConfig, LineId, LineMode};
 
+use crate::bus::Wiring;
 use crate::clock::Clock;
 use crate::edges::{EdgeQueue, Profile};
 use crate::net::{Level, Strength, resolve};
 use crate::pad::{Claim, Pad};
+use crate::pwm::Block;
 use crate::{Contention, SimError};
 
 /// Contentions that the bench remembers.
 const CONTENTIONS: usize = 4096;
 
-/// The chip and its wires, behind one lock.
+/// The chip and its wires behind one lock, the devices on its buses behind another. Who needs both takes one after the
+/// other, never within.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     state: Arc<Mutex<State>>,
+    wiring: Arc<Mutex<Wiring>>,
 }
 
 impl Shared {
-    pub(crate) fn new(clock: Clock, mut state: State) -> Self {
+    pub(crate) fn new(clock: Clock, mut state: State, wiring: Wiring) -> Self {
         state.settle_all(clock.now());
-        Self { clock, state: Arc::new(Mutex::new(state)) }
+        Self { clock, state: Arc::new(Mutex::new(state)), wiring: Arc::new(Mutex::new(wiring)) }
+    }
+
+    /// Does something on the buses at this moment. Nothing else happens on any of them meanwhile.
+    pub(crate) fn on_buses<R>(&self, act: impl FnOnce(&mut Wiring, Instant) -> R) -> R {
+        let mut wiring = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut wiring, self.clock.now())
     }
 
     /// Does something to the chip at this moment, then wakes whom it concerns: after the lock, since a waker may do
@@ -45,6 +55,7 @@ impl Shared {
 pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) contentions: VecDeque<Contention>,
+    pub(crate) pwm: Block,
     pads: Vec<Pad>,
     /// For each line the lines on its wire, itself included.
     wires: Vec<Vec<usize>>,
@@ -52,9 +63,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(profile: Profile, wires: Vec<Vec<usize>>) -> Self {
+    pub(crate) fn new(profile: Profile, wires: Vec<Vec<usize>>, pwm: Block) -> Self {
         let pads = (0..wires.len()).map(|number| Pad::at_reset(number as u16)).collect();
-        Self { profile, contentions: VecDeque::new(), pads, wires, woken: Vec::new() }
+        Self { profile, contentions: VecDeque::new(), pwm, pads, wires, woken: Vec::new() }
     }
 
     pub(crate) fn lines(&self) -> u16 {

@@ -145,7 +145,7 @@ async fn messages_that_make_no_sense_name_the_field() {
     let bob = cluster.credentials(&cluster.issuer(), "operator/bob", std::time::SystemTime::now());
     let channel = cluster.dialer(&bob).channel(&address.to_string(), Expect::Node(name.clone())).unwrap();
     let mut node = NodeAgentClient::new(channel);
-    let claim = |config| Some(Operation::Claim(ClaimLine { config: Some(config) }));
+    let claim = |config| Some(Operation::Claim(ClaimLine { config: Some(config), ..Default::default() }));
     let many = vec![proto::agent::v1::LineWrite::default(); 65];
     for (field, request) in [
         ("pin", GpioRequest::default()),

@@ -15,12 +15,14 @@
 
 mod auto;
 mod board;
+mod bus;
 mod chip;
 mod fault;
 mod identity;
 mod line;
 mod metrics;
 mod persist;
+mod pwm;
 mod reactor;
 mod request;
 mod thermal;
@@ -33,6 +35,7 @@ use crate::Instant;
 
 pub use auto::{LinuxBoard, LinuxLine};
 pub use board::CdevBoard;
+pub use bus::{BusError, LinuxBuses, LinuxI2c, LinuxSpi};
 pub use chip::HEADER_LABELS;
 pub use fault::CdevError;
 pub use identity::Identity;
@@ -47,3 +50,4 @@ fn monotonic() -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
+pub use pwm::{PwmError, SysfsPwm, SysfsPwmChip};

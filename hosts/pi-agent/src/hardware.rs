@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hal_core::linux::{CdevBoard, CdevError, Identity, ProcfsMetrics};
+use hal_core::linux::{CdevError, Identity, LinuxBoard, ProcfsMetrics};
 use proto::control::v1::Inventory;
 
 /// A board, a source of metrics, and what the machine says of itself.
@@ -15,7 +15,7 @@ pub struct Hardware<B, M> {
     pub inventory: Inventory,
 }
 
-impl Hardware<CdevBoard, ProcfsMetrics> {
+impl Hardware<LinuxBoard, ProcfsMetrics> {
     /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Hardware<CdevBoard, ProcfsMetrics> {
     /// If there is no such chip, or it may not be opened.
     pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
         Ok(Self {
-            board: chip.map_or_else(CdevBoard::open_header, CdevBoard::open)?,
+            board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
             metrics: ProcfsMetrics::new(),
             inventory: inventory(Identity::read(Path::new("/"))),
         })
