@@ -146,6 +146,20 @@ fn watching_changes_nothing_of_an_input_but_its_edges() {
 }
 
 #[test]
+fn edges_from_before_the_watch_are_not_told() {
+    for profile in PROFILES {
+        let (mut agent, bench) = agent_on(profile, []);
+        let asked = LineConfig::input().with_edges(Edges::Both);
+        agent.claim(T0, anna().caller(), LED, Claim::permanent(asked)).unwrap();
+        wiggle(&bench, LED, 21); // wait in the kernel's queue, and overflow it
+        let watch = agent.watch(T0, &[LED], 100, None).unwrap();
+        wiggle(&bench, LED, 2);
+        poll(&mut agent);
+        assert_eq!(words(&mut agent, watch), ["GPIO22 1 operator/anna", "GPIO22 down 23ms"], "{profile:?}");
+    }
+}
+
+#[test]
 fn a_full_queue_costs_one_gap_with_the_number() {
     let (mut agent, bench) = agent_on(Profile::V2 { capacity: 64 }, []);
     let watch = agent.watch(T0, &[LED], 8, None).unwrap();
