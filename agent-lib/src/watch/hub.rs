@@ -28,7 +28,7 @@ pub(crate) struct Hub {
 /// A line that somebody watches.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    /// The last record before watching began; from there on the history of this line is whole.
+    /// The record with which watching began; from there on the history of this line is whole.
     since: u64,
     /// Edges fetched since there was none.
     pub(crate) burst: u32,
@@ -78,8 +78,13 @@ impl Hub {
     }
 
     pub(crate) fn begin(&mut self, line: LineId) {
+        self.lines.insert(line, Watched { since: u64::MAX, ..Watched::default() });
+    }
+
+    /// The history of a line begins with the last record.
+    pub(crate) fn begun(&mut self, line: LineId) {
         let since = self.last.sequence;
-        self.lines.insert(line, Watched { since, ..Watched::default() });
+        self.lines.entry(line).and_modify(|watched| watched.since = since);
     }
 
     pub(crate) fn end(&mut self, line: LineId) {

@@ -71,7 +71,10 @@ impl<B: Board> Agent<B> {
     fn begin(&mut self, now: Instant, lines: &BTreeSet<LineId>) -> Result<(), Refusal> {
         lines.iter().try_for_each(|line| {
             self.hub.begin(*line);
-            self.arm(now, *line)
+            self.arm(now, *line)?;
+            self.look_again(*line); // with a number of its own, above all that were told while nobody watched this line
+            self.hub.begun(*line);
+            Ok(())
         })
     }
 
@@ -88,7 +91,7 @@ impl<B: Board> Agent<B> {
             }
             _ => {}
         }
-        self.refilter(line)
+        Ok(())
     }
 
     /// What a new watcher is told first.

@@ -57,3 +57,20 @@ impl Subscriber {
         Some(Record { position, what: What::Gap { line: None, missed } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::hub::gap;
+
+    #[test]
+    fn a_queue_with_a_gap_in_it_holds_no_more_than_fits() {
+        let mut subscriber = Subscriber::new(BTreeSet::new(), 3, VecDeque::new());
+        for sequence in 1..=20 {
+            let position = Position { epoch: 0, sequence };
+            subscriber.tell(Record { position, what: gap(LineId(4), Missed::Exactly(1)) });
+            assert!(subscriber.waiting.len() <= 3);
+            (sequence % 3 == 0).then(|| subscriber.next());
+        }
+    }
+}

@@ -146,6 +146,20 @@ fn watching_changes_nothing_of_an_input_but_its_edges() {
 }
 
 #[test]
+fn edges_from_before_the_watch_are_not_told() {
+    for profile in [Profile::V1, Profile::V2 { capacity: 16 }, Profile::V2 { capacity: 300 }] {
+        let (mut agent, bench) = agent_on(profile, []);
+        let asked = LineConfig::input().with_edges(Edges::Both);
+        agent.claim(T0, anna().caller(), LED, Claim::permanent(asked)).unwrap();
+        wiggle(&bench, LED, 201); // wait in the kernel's queue, or overflow it
+        let watch = agent.watch(T0, &[LED], 100, None).unwrap();
+        wiggle(&bench, LED, 2);
+        poll(&mut agent);
+        assert_eq!(words(&mut agent, watch), ["GPIO22 1 operator/anna", "GPIO22 down 203ms"], "{profile:?}");
+    }
+}
+
+#[test]
 fn a_full_queue_costs_one_gap_with_the_number() {
     let (mut agent, bench) = agent_on(Profile::V2 { capacity: 64 }, []);
     let watch = agent.watch(T0, &[LED], 8, None).unwrap();
@@ -159,7 +173,7 @@ fn a_full_queue_costs_one_gap_with_the_number() {
     let told = drain(&mut agent, watch);
     assert_eq!(told.iter().map(word).collect::<Vec<_>>(), ["GPIO22 up 41ms", "GPIO22 down 42ms"]);
     let sequence: Vec<_> = told.iter().map(|record| record.position.sequence).collect();
-    assert_eq!(sequence, [41, 42]);
+    assert_eq!(sequence, [42, 43]); // 1 is where watching began
 }
 
 #[test]
@@ -283,14 +297,14 @@ fn a_watcher_that_comes_back_in_time_misses_nothing() {
     wiggle(&bench, LED, 3);
     poll(&mut agent);
     let seen = drain(&mut agent, first)[3].position; // both snapshots and two edges
-    assert_eq!(seen, Position { epoch: 7, sequence: 2 });
+    assert_eq!(seen, Position { epoch: 7, sequence: 4 }); // 1 and 2 are where watching began
     wiggle(&bench, LED, 2);
     let second = agent.watch(T0, &[LED], 100, Some(seen)).unwrap();
     agent.unwatch(first);
     wiggle(&bench, LED, 1);
     poll(&mut agent);
     let told = drain(&mut agent, second);
-    assert_eq!(told.iter().map(|record| record.position.sequence).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(told.iter().map(|record| record.position.sequence).collect::<Vec<_>>(), [5, 6, 7]);
     assert_eq!(word(&told[2]), "GPIO22 up 6ms");
 }
 
@@ -302,14 +316,30 @@ fn a_watcher_that_comes_back_too_late_is_told() {
     wiggle(&bench, LED, 30);
     poll(&mut agent);
     let position = |epoch, sequence| Some(Position { epoch, sequence });
-    let lossless = agent.watch(T0, &[LED], 100, position(7, 20)).unwrap();
+    let lossless = agent.watch(T0, &[LED], 100, position(7, 21)).unwrap();
     assert_eq!(drain(&mut agent, lossless).len(), 10);
-    for lost in [position(7, 19), position(6, 25), position(7, 31)] {
+    for lost in [position(7, 20), position(6, 25), position(7, 32)] {
         let watch = agent.watch(T0, &[LED], 100, lost).unwrap();
         assert_eq!(words(&mut agent, watch), ["gap None Unknown", "GPIO22 0 watch"], "{lost:?}");
     }
     let unwatched = agent.watch(T0, &[LED, SENSE], 100, position(7, 25)).unwrap();
     assert_eq!(words(&mut agent, unwatched), ["gap None Unknown", "GPIO22 0 watch", "GPIO27 0 watch"]);
+}
+
+/// The last watcher left and comes back with the newest number there is: what happened meanwhile has none.
+#[test]
+fn a_watcher_that_left_the_line_alone_is_told() {
+    for profile in PROFILES {
+        let (mut agent, bench) = agent_on(profile, []);
+        let first = agent.watch(T0, &[LED], 100, None).unwrap();
+        wiggle(&bench, LED, 2);
+        poll(&mut agent);
+        let seen = drain(&mut agent, first).last().unwrap().position;
+        agent.unwatch(first);
+        wiggle(&bench, LED, 2);
+        let second = agent.watch(T0, &[LED], 100, Some(seen)).unwrap();
+        assert_eq!(words(&mut agent, second), ["gap None Unknown", "GPIO22 0 watch"]);
+    }
 }
 
 #[test]
