@@ -40,7 +40,8 @@ pub enum Presence {
 /// A transaction holds the bus from its first start to its stop, a device that does not acknowledge is
 /// `NoAcknowledge`, and neighbouring operations of one kind are one message on the wire, as embedded-hal has it. What
 /// the controller cannot do is `Unsupported`: that of a Pi 4 and before reads only in the last message
-/// (`drivers/i2c/busses/i2c-bcm2835.c`), that of a Pi 5 has no messages without bytes.
+/// (`drivers/i2c/busses/i2c-bcm2835.c`), that of a Pi 5 has no messages without bytes under mainline kernels
+/// (`i2c-designware-master.c`; Raspberry Pi's own have them).
 ///
 /// Calls wait for the bus, for milliseconds and with a stuck bus for a second: give each bus a thread of its own.
 pub trait I2cBus: I2c<Error: Fault> {

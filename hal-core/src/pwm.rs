@@ -116,7 +116,8 @@ pub trait Pwm: SetDutyCycle<Error: Fault> {
     fn timing(&self) -> PwmTiming;
 
     /// Changes period and high part, also while enabled. Answers what was achieved as the kernel tells it; drivers that
-    /// round to their clock without saying so, as the Raspberry Pi's do, answer what was asked for.
+    /// round to their clock without saying so, as the Raspberry Pi's do (`drivers/pwm/pwm-rp1.c`, `pwm-bcm2835.c`), answer
+    /// what was asked for.
     ///
     /// # Errors
     ///

@@ -37,7 +37,8 @@ pub enum Controller {
     /// what works with it works with the other, but for messages without bytes.
     #[default]
     Bcm2835,
-    /// That of the Pi 5: no messages without bytes (`drivers/i2c/busses/i2c-designware-master.c`, `I2C_AQ_NO_ZERO_LEN`).
+    /// That of the Pi 5 under a mainline kernel: no messages without bytes (`i2c-designware-master.c`,
+    /// `I2C_AQ_NO_ZERO_LEN`). Raspberry Pi's own kernel has them, but what works here works there too.
     DesignWare,
 }
 

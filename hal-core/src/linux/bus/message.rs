@@ -11,7 +11,8 @@ use crate::{I2C_MESSAGE_BYTES, I2C_MESSAGES};
 /// One message of a transaction: neighbouring operations of one kind, joined.
 ///
 /// embedded-hal wants them without a start between. i2cdev asks the kernel for that by a flag (`I2C_M_NOSTART`) which the
-/// Raspberry Pi's controllers know nothing of; one joined message is the same on the wire and works everywhere.
+/// drivers of the Raspberry Pi's controllers do not look at; one joined message is the same on the wire and works
+/// everywhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Write(Vec<u8>),
