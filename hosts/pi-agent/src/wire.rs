@@ -344,7 +344,7 @@ fn code(kind: FaultKind) -> Code {
         FaultKind::Unsupported => Code::Unimplemented,
         FaultKind::InvalidConfig => Code::InvalidArgument,
         FaultKind::WrongMode => Code::FailedPrecondition,
-        FaultKind::Gone => Code::Unavailable,
+        FaultKind::Gone | FaultKind::NoAcknowledge => Code::Unavailable,
         _ => Code::Internal,
     }
 }

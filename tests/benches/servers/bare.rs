@@ -11,10 +11,12 @@ use std::path::Path;
 use mtls::{Acceptor, Credentials, Limits, OwnCertificate, PeerIdentity, Trust};
 use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
 use proto::agent::v1::{
-    CommandRequest, CommandResponse, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter, SystemMetrics,
+    CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
+    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, SystemMetrics, TransferI2cRequest, TransferI2cResponse,
+    TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
 use tonic::codegen::tokio_stream::Empty;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).unwrap_or_default();
@@ -47,6 +49,33 @@ impl NodeAgent for Echo {
     }
 
     async fn execute_command(&self, _: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type WatchGPIOStream = Empty<Result<GpioRecord, Status>>;
+
+    async fn watch_gpio(&self, _: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type StreamGPIOStream = Empty<Result<StreamGpioResponse, Status>>;
+
+    async fn stream_gpio(
+        &self,
+        _: Request<Streaming<GpioRequest>>,
+    ) -> Result<Response<Self::StreamGPIOStream>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn scan_i2c(&self, _: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn transfer_i2c(&self, _: Request<TransferI2cRequest>) -> Result<Response<TransferI2cResponse>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn transfer_spi(&self, _: Request<TransferSpiRequest>) -> Result<Response<TransferSpiResponse>, Status> {
         Err(Status::unimplemented("only an echo"))
     }
 
