@@ -41,7 +41,8 @@ pub struct LineInfo {
     pub name: Label,
     /// Who requested it, in their own words; empty if nobody did or they did not say.
     pub consumer: Label,
-    /// Which side decides the level now.
+    /// Which side decides the level now. Of a line that nobody has, Linux tells what its last user left, even where the
+    /// driver made it an input since.
     pub direction: Direction,
     /// Whether its user inverts it.
     pub active_low: bool,
@@ -56,7 +57,8 @@ pub struct ChipInfo {
     pub label: Label,
     /// The number of lines; their ids are below it.
     pub lines: u16,
-    /// What stands behind the trait: `gpio-cdev` (the kernel's first interface) or `simulated`.
+    /// What stands behind the trait: `gpio-cdev` (the kernel's first interface), `gpiocdev` (its second) or
+    /// `simulated`.
     pub backend: &'static str,
 }
 

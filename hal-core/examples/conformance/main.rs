@@ -1,12 +1,13 @@
-//! Holds both Linux backends against what the traits promise, on a chip that the kernel simulates (gpio-sim), and prints
-//! the table. Ends with 1 if a case failed.
+//! Holds both Linux backends against what the traits promise and prints the table. Ends with 1 if a case failed.
 //!
-//! It makes the chip itself, so it wants to be root on a kernel with the module: `tests/vm/conformance` runs it in a virtual
-//! machine that has one.
+//! Without arguments it does so on a chip that the kernel simulates (gpio-sim), and makes it itself: it wants to be root on
+//! a kernel with that module, and `tests/vm/conformance` runs it in a virtual machine that has one. With `registers` it
+//! takes the header of an emulated Raspberry Pi 3: `tests/vm/pi3`.
 
 mod gpio_sim;
 mod harness;
 mod linux;
+mod registers;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -16,13 +17,15 @@ use hal_core::conformance::{Report, run};
 use hal_core::linux::{Cdev2Board, CdevBoard, LinuxBoard, persist_outputs};
 use hal_core::{Board, ChipInfo};
 use harness::OnGpioSim;
+use registers::OnRegisters;
 
 /// The chip of all Raspberry Pis before the 4.
 const LABEL: &str = "pinctrl-bcm2835";
 const LINES: u16 = 54;
 
 fn main() -> ExitCode {
-    match conformance() {
+    let registers = std::env::args().nth(1).is_some_and(|argument| argument == "registers");
+    match if registers { on_registers() } else { on_gpio_sim() } {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -32,12 +35,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn conformance() -> Result<bool, Box<dyn Error>> {
+fn on_registers() -> Result<bool, Box<dyn Error>> {
+    header()?;
+    let mut report = Report::default();
+    run(&mut OnRegisters { board: CdevBoard::open_header()? }, "gpio-cdev", &mut report);
+    run(&mut OnRegisters { board: Cdev2Board::open_header()? }, "gpiocdev", &mut report);
+    println!("{report}");
+    Ok(report.failures().next().is_none())
+}
+
+/// Says what is found at start.
+fn header() -> Result<ChipInfo, Box<dyn Error>> {
+    let chip = LinuxBoard::open_header()?.chip();
+    println!("header: {} with {} lines, through {}", chip.label, chip.lines, chip.backend);
+    println!("persist_gpio_outputs: {:?}\n", persist_outputs("/".as_ref()));
+    Ok(chip)
+}
+
+fn on_gpio_sim() -> Result<bool, Box<dyn Error>> {
     let sim = GpioSim::new(LABEL, LINES)?;
     std::os::unix::fs::symlink(sim.device(), "/dev/gpiochip99")?; // as on a Pi 5; found once all the same
-    let ChipInfo { label, lines, backend } = LinuxBoard::open_header()?.chip();
-    println!("header: {label} with {lines} lines, through {backend}");
-    println!("persist_gpio_outputs: {:?}\n", persist_outputs("/".as_ref()));
+    let ChipInfo { label, lines, backend } = header()?;
     let chosen = (&*label, lines, backend) == (LABEL, LINES, "gpiocdev");
 
     let mut report = Report::default();
