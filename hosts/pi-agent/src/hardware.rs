@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use hal_core::linux::{CdevError, Identity, LinuxBoard, ProcfsMetrics};
+use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics};
 use proto::control::v1::Inventory;
 
 /// A board, a source of metrics, and what the machine says of itself.
-pub struct Hardware<B, M> {
+pub struct Hardware<B, M, U> {
     /// The lines.
     pub board: B,
+    /// I²C and SPI.
+    pub buses: U,
     /// The sensors.
     pub metrics: M,
     /// Told to the control plane. The agent adds its own version and what the board says of itself.
     pub inventory: Inventory,
 }
 
-impl Hardware<LinuxBoard, ProcfsMetrics> {
+impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
     /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header.
     ///
     /// # Errors
@@ -24,6 +26,7 @@ impl Hardware<LinuxBoard, ProcfsMetrics> {
     pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
         Ok(Self {
             board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
+            buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
             inventory: inventory(Identity::read(Path::new("/"))),
         })

@@ -5,6 +5,7 @@
 
 mod access;
 mod boots;
+mod buses;
 mod clock;
 mod config;
 mod driver;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_lib::Agent;
-use hal_core::{Board, MetricsSource};
+use hal_core::{Board, Buses, MetricsSource};
 use mtls::{
     Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
     PeerIdentity, Trust, TrustError,
@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::access::Access;
+use crate::buses::BusWorkers;
 use crate::config::Config;
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
@@ -68,17 +69,18 @@ pub enum ServeError {
 ///
 /// If the state folder holds no node's certificate, or the server fails. A control plane that cannot be reached is no
 /// error: the agent works without, and goes on trying.
-pub async fn serve<B, M>(
+pub async fn serve<B, M, U>(
     config: Config,
-    hardware: Hardware<B, M>,
+    hardware: Hardware<B, M, U>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError>
 where
     B: Board<Line: Send> + Send + 'static,
     M: MetricsSource + Send + 'static,
+    U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, metrics, inventory } = hardware;
+    let Hardware { board, buses, metrics, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -98,7 +100,7 @@ where
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
-    let service = NodeAgentServer::new(Service(node.clone()))
+    let service = NodeAgentServer::new(Service { node: node.clone(), buses: BusWorkers::new(buses) })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_lib::{Agent, ConditionKind, Health, State};
 use futures_util::Stream;
-use hal_core::{Board, Instant};
+use hal_core::{Board, Buses, Instant};
 use proto::agent::v1::node_agent_server::NodeAgent;
 use proto::agent::v1::{
     CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
@@ -17,6 +17,7 @@ use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::{Access, Principal, Right};
+use crate::buses::BusWorkers;
 use crate::clock::Clock;
 use crate::sampler::Readings;
 use crate::{driver, gpio, watch, wire};
@@ -141,26 +142,33 @@ impl<B: Board> Node<B> {
 }
 
 /// The service itself.
-pub(crate) struct Service<B: Board>(pub(crate) Arc<Node<B>>);
+pub(crate) struct Service<B: Board, U: Buses> {
+    pub(crate) node: Arc<Node<B>>,
+    pub(crate) buses: BusWorkers<U>,
+}
 
 #[tonic::async_trait]
-impl<B: Board<Line: Send> + Send + 'static> NodeAgent for Service<B> {
+impl<B, U> NodeAgent for Service<B, U>
+where
+    B: Board<Line: Send> + Send + 'static,
+    U: Buses<I2c: Send> + Send + 'static,
+{
     async fn get_system_metrics(&self, request: Request<()>) -> Result<Response<SystemMetrics>, Status> {
-        self.0.caller(Right::Viewer, &request)?;
-        let (metrics, at) = self.0.readings.latest();
-        Ok(Response::new(wire::metrics(metrics, at, &self.0.id, &self.0.boot_id)))
+        self.node.caller(Right::Viewer, &request)?;
+        let (metrics, at) = self.node.readings.latest();
+        Ok(Response::new(wire::metrics(metrics, at, &self.node.id, &self.node.boot_id)))
     }
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
-        let principal = self.0.caller(Right::Gpio, &request)?;
-        self.0.operate_or_wait(&principal, request.into_inner()).await.map(Response::new)
+        let principal = self.node.caller(Right::Gpio, &request)?;
+        self.node.operate_or_wait(&principal, request.into_inner()).await.map(Response::new)
     }
 
     type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
 
     async fn watch_gpio(&self, request: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
-        self.0.caller(Right::Gpio, &request)?;
-        let records = watch::watch(self.0.clone(), request.into_inner())?;
+        self.node.caller(Right::Gpio, &request)?;
+        let records = watch::watch(self.node.clone(), request.into_inner())?;
         Ok(Response::new(Box::pin(records)))
     }
 
@@ -170,47 +178,55 @@ impl<B: Board<Line: Send> + Send + 'static> NodeAgent for Service<B> {
         &self,
         request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
-        let principal = self.0.caller(Right::Gpio, &request)?;
-        let node = self.0.clone();
+        let principal = self.node.caller(Right::Gpio, &request)?;
+        let node = self.node.clone();
         let answers = request.into_inner().map(move |request| Ok(wire::outcome(node.operate(&principal, request?))));
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn scan_i2c(&self, request: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
-        self.0.caller(Right::Gpio, &request)?;
-        Err(wire::not_yet("ScanI2C will tell which devices answer"))
+        self.node.caller(Right::Gpio, &request)?;
+        let ScanI2cRequest { bus } = request.into_inner();
+        let addresses = self.buses.scan(wire::byte("bus", bus)?).await.map_err(wire::bus_refusal)?;
+        Ok(Response::new(ScanI2cResponse { addresses: addresses.into_iter().map(u32::from).collect() }))
     }
 
     async fn transfer_i2c(
         &self,
         request: Request<TransferI2cRequest>,
     ) -> Result<Response<TransferI2cResponse>, Status> {
-        self.0.caller(Right::Gpio, &request)?;
-        Err(wire::not_yet("TransferI2C will talk to a device"))
+        self.node.caller(Right::Gpio, &request)?;
+        let TransferI2cRequest { bus, address, operations } = request.into_inner();
+        let (bus, address) = (wire::byte("bus", bus)?, wire::byte("address", address)?);
+        let parts = wire::i2c_parts(operations)?;
+        let reads = self.buses.transfer_i2c(bus, address, parts).await.map_err(wire::bus_refusal)?;
+        Ok(Response::new(TransferI2cResponse { reads }))
     }
 
     async fn transfer_spi(
         &self,
         request: Request<TransferSpiRequest>,
     ) -> Result<Response<TransferSpiResponse>, Status> {
-        self.0.caller(Right::Gpio, &request)?;
-        Err(wire::not_yet("TransferSPI will talk to a device"))
+        self.node.caller(Right::Gpio, &request)?;
+        let (device, config, bytes) = wire::spi_transfer(request.into_inner())?;
+        let read = self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal)?;
+        Ok(Response::new(TransferSpiResponse { read }))
     }
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
-        self.0.caller(Right::Exec, &request)?;
+        self.node.caller(Right::Exec, &request)?;
         Err(wire::not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
     }
 
     type StreamLogsStream = tokio_stream::Empty<Result<LogEntry, Status>>;
 
     async fn stream_logs(&self, request: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
-        self.0.caller(Right::Logs, &request)?;
+        self.node.caller(Right::Logs, &request)?;
         Err(wire::not_yet("StreamLogs will follow the journal from a cursor"))
     }
 
     async fn health_check(&self, request: Request<()>) -> Result<Response<HealthStatus>, Status> {
-        self.0.caller(Right::Viewer, &request)?;
-        Ok(Response::new(self.0.health()))
+        self.node.caller(Right::Viewer, &request)?;
+        Ok(Response::new(self.node.health()))
     }
 }

@@ -3,16 +3,19 @@
 use hal_core::LineId;
 use pi_agent::Hardware;
 use proto::control::v1::Inventory;
-use sim::{Bench, Clock, SimBoard, SimMetrics};
+use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback};
 
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
 
-/// A board with the header's 28 lines and one jumper wire, its sensors, and the hands that reach in from outside. Its
+/// A board with the header's 28 lines and one jumper wire; on I2C bus 1 a temperature sensor (0x48, 21.5 °C) and an EEPROM
+/// (0x50), on SPI0.0 a wire from output to input; its sensors, and the hands that reach in from outside. Its
 /// clock follows the real one.
-pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics>, Bench) {
+pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench) {
     let clock = Clock::paced();
-    let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1).build();
+    let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1);
+    let board = board.i2c(1, 0x48, Lm75::new(21_500)).i2c(1, 0x50, Eeprom::new_24c02()).spi(0, 0, SpiLoopback).build();
+    let buses = board.buses();
     let bench = board.bench();
     let inventory = Inventory {
         model: "Simulated Raspberry Pi".to_owned(),
@@ -24,5 +27,5 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics>, Bench) {
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (Hardware { board, metrics: SimMetrics::new(clock), inventory }, bench)
+    (Hardware { board, buses, metrics: SimMetrics::new(clock), inventory }, bench)
 }
