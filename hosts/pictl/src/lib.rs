@@ -3,6 +3,7 @@
 //! One file a noun. [`run`] is the whole program; `main.rs` gives it the arguments and standard output, tests and the
 //! tour give it their own.
 
+mod bus;
 mod call;
 mod exit;
 mod gpio;
@@ -65,6 +66,12 @@ enum Command {
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
+    /// Devices on a node's I2C buses
+    #[command(subcommand)]
+    I2c(bus::I2c),
+    /// Devices on a node's SPI buses
+    #[command(subcommand)]
+    Spi(bus::Spi),
     /// Readings of a node: processor, memory, disk, temperature
     Metrics {
         /// Name of the node
@@ -123,6 +130,8 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
+        Command::I2c(command) => bus::i2c(&caller, command, output).await?,
+        Command::Spi(command) => bus::spi(&caller, command, output).await?,
         Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
         Command::Health { node } => health::run(&caller, &node, output).await?,
         Command::Completions { .. } => String::new(), // answered above
