@@ -38,10 +38,10 @@ const MATRIX: &str = "
     x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/HealthCheck
     .      x    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamLogs
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ControlGPIO
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2C
+    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2c
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamGPIO
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferI2C
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferSPI
+    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferI2c
+    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferSpi
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/WatchGPIO
     .      .    .    x    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteCommand
     .      .    .    .    .         .     .        x    .          x     /pi.control.v1.ControlPlane/RegisterNode
