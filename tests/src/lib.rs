@@ -3,6 +3,8 @@
 
 mod binary;
 mod cluster;
+mod gpio;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
+pub use gpio::{claim, direct, trusting};

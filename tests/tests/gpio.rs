@@ -2,101 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{Duration, SystemTime};
-
 use hal_core::LineId;
-use mtls::Expect;
-use pi_agent::{Config, Operator, Right};
-use pi_sim::Fleet;
 use pictl::Exit;
 use proto::agent::v1::gpio_record::Record;
 use proto::agent::v1::gpio_request::Operation;
 use proto::agent::v1::line_name::Name;
-use proto::agent::v1::node_agent_client::NodeAgentClient;
 use proto::agent::v1::stream_gpio_response::Outcome;
-use proto::agent::v1::{
-    ClaimLine, GpioRequest, GpioState, LineConfig, LineDirection, LineName, OnConflict, ReadLine, ReleaseLine,
-    SafeState, WatchGpioRequest,
-};
+use proto::agent::v1::{GpioRequest, GpioState, LineName, OnConflict, ReadLine, ReleaseLine, WatchGpioRequest};
 use sim::Level;
-use tests::{Cluster, eventually};
+use tests::{Cluster, claim, direct, eventually, trusting};
 use tokio_stream::StreamExt;
 use tonic::Code;
-use tonic::transport::Channel;
-
-/// What a lease may last beyond its end.
-const SLACK: Duration = Duration::from_millis(100);
-
-fn trusting(operators: &[&str]) -> Config {
-    let operator = |name: &&str| Operator { name: (*name).to_owned(), roles: vec![Right::Gpio] };
-    Config { operators: operators.iter().map(operator).collect(), ..Config::default() }
-}
-
-/// A connection of its own, straight to a node.
-fn direct(cluster: &Cluster, fleet: &Fleet, node: usize, operator: &str) -> NodeAgentClient<Channel> {
-    let credentials = cluster.credentials(&cluster.issuer(), &format!("operator/{operator}"), SystemTime::now());
-    let (name, address, _) = &fleet.nodes[node];
-    let channel = cluster.dialer(&credentials).channel(&address.to_string(), Expect::Node(name.clone())).unwrap();
-    NodeAgentClient::new(channel)
-}
-
-fn claim(pin: u32, lease_ms: u32, on_conflict: OnConflict) -> GpioRequest {
-    let config = LineConfig {
-        direction: LineDirection::Output.into(),
-        initial: GpioState::High.into(),
-        ..LineConfig::default()
-    };
-    let safe_state = if lease_ms == 0 { SafeState::Unspecified } else { SafeState::Low };
-    let claim =
-        ClaimLine { config: Some(config), lease_ms, safe_state: safe_state.into(), on_conflict: on_conflict.into() };
-    GpioRequest { pin: Some(pin), operation: Some(Operation::Claim(claim)), ..GpioRequest::default() }
-}
-
-/// F8 at a tenth: the link of a holder is cut and nothing is said; the line is safe when the lease is over.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_holder_whose_link_is_cut_leaves_its_line_safe_in_time() {
-    const TTL: Duration = Duration::from_secs(2);
-    let cluster = Cluster::start().await;
-    let fleet = cluster.nodes_with(2, &trusting(&["anna", "bob"])).await;
-    // bob holds a line for good on each node: nobody may touch it
-    for node in 0..2 {
-        direct(&cluster, &fleet, node, "bob").control_gpio(claim(27, 0, OnConflict::Unspecified)).await.unwrap();
-    }
-    let mut late = Vec::new();
-    for (node, (_, _, bench)) in fleet.nodes.iter().enumerate() {
-        // not 23: it is wired to 18
-        for pin in (0..27).filter(|pin| *pin != 23) {
-            let mut anna = direct(&cluster, &fleet, node, "anna");
-            let ms = u32::try_from(TTL.as_millis()).unwrap();
-            anna.control_gpio(claim(pin, ms, OnConflict::Unspecified)).await.unwrap();
-            let held_at = bench.clock().now();
-            drop(anna); // the link is cut
-            late.push((node, LineId(u16::try_from(pin).unwrap()), held_at));
-        }
-    }
-    let safe = |node: usize, line| fleet.nodes[node].2.level(line) == Level::Low;
-    eventually(async || late.iter().all(|(node, line, _)| safe(*node, *line))).await;
-    let mut over: Vec<Duration> = late
-        .iter()
-        .map(|(node, line, held_at)| {
-            let history = fleet.nodes[*node].2.history(*line);
-            let (at, level) = *history.last().unwrap();
-            assert_eq!(level, Level::Low);
-            at.saturating_since(*held_at)
-        })
-        .collect();
-    over.sort_unstable();
-    println!(
-        "{} links cut: safe after {:?} at the median, {:?} at most",
-        over.len(),
-        over[over.len() / 2],
-        over.last()
-    );
-    assert!(over.iter().all(|after| *after <= TTL + SLACK), "{:?}", over.last());
-    for (_, _, bench) in &fleet.nodes {
-        assert_eq!(bench.level(LineId(27)), Level::High, "bob's line was touched");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_holder_is_told_and_a_late_call_never_re_arms() {
