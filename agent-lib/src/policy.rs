@@ -141,7 +141,12 @@ impl Policy {
 
     /// What is done with a line at start.
     pub fn restore(&self, line: LineId) -> Restore {
-        self.restore.get(&line).copied().unwrap_or_default()
+        self.stated_restore(line).unwrap_or_default()
+    }
+
+    /// The same, if anybody has said so.
+    pub(crate) fn stated_restore(&self, line: LineId) -> Option<Restore> {
+        self.restore.get(&line).copied()
     }
 
     /// For how long a bare write or pulse borrows a line with a declared safe state.

@@ -12,19 +12,29 @@ impl<B: Board> Agent<B> {
     /// levels that [`outputs`](Self::outputs) told before the restart. Direction and level are set in one step, so that an
     /// output that is still driven shows no glitch.
     ///
-    /// The agent holds these lines itself, as `agent/restore`, without a lease, until somebody claims or writes one: it
+    /// A line with a declared safe state that is not restored is brought to that state and is free, unless the policy says
+    /// `AsIs` of it: the agent before this one may have been killed while it drove the line.
+    ///
+    /// The agent holds restored lines itself, as `agent/restore`, without a lease, until somebody claims or writes one: it
     /// is theirs then, without a conflict. Answers which lines could not be restored, in order, and why.
     pub fn restore(&mut self, now: Instant, last: &[(LineId, bool)]) -> Vec<(LineId, Refusal)> {
         let lines: Vec<_> = self.policy.allowed().filter(|line| !self.held.contains_key(line)).collect();
         let restored = lines.into_iter().filter_map(|line| Some((line, self.restored_level(line, last)?)));
         let restored: Vec<_> = restored.collect();
-        let mut failed = Vec::new();
+        let mut failed = self.make_leftovers_safe(last);
         for (line, raw) in restored {
             let done = self.permitted(line);
             let done = done.and_then(|()| self.take_for_house(now, House::Restore, line, LineConfig::output(raw)));
             failed.extend(done.err().map(|refusal| (line, refusal)));
         }
         failed
+    }
+
+    fn make_leftovers_safe(&mut self, last: &[(LineId, bool)]) -> Vec<(LineId, Refusal)> {
+        let left_to_us = |line: &LineId| self.policy.stated_restore(*line) != Some(Restore::AsIs);
+        let unrestored = |line: &LineId| !self.held.contains_key(line) && self.restored_level(*line, last).is_none();
+        let lines: Vec<_> = self.policy.allowed().filter(left_to_us).filter(unrestored).collect();
+        drive_safe(&mut self.board, &self.policy, |line| lines.contains(line))
     }
 
     fn restored_level(&self, line: LineId, last: &[(LineId, bool)]) -> Option<bool> {
@@ -59,7 +69,12 @@ impl<L: Line> Held<L> {
 ///
 /// Each line is requested and let go at once: on Raspberry Pi kernels it stays driven after that (see [`Line`]).
 pub fn outputs_off<B: Board>(board: &mut B, policy: &Policy) -> Vec<(LineId, Refusal)> {
-    let lines = policy.allowed().filter_map(|line| Some((line, left_by(policy.declared_safe(line)?)?)));
+    drive_safe(board, policy, |_| true)
+}
+
+fn drive_safe<B: Board>(board: &mut B, policy: &Policy, wanted: impl Fn(&LineId) -> bool) -> Vec<(LineId, Refusal)> {
+    let lines = policy.allowed().filter(wanted);
+    let lines = lines.filter_map(|line| Some((line, left_by(policy.declared_safe(line)?)?)));
     let mut failed = Vec::new();
     for (line, config) in lines {
         let done = board.claim(line, config, "agent/outputs-off");

@@ -107,3 +107,21 @@ fn after_a_crash_what_matters_is_driven_safe() {
     assert!(outputs_off(&mut board, &policy).is_empty());
     assert_eq!(bench.level(ON), Level::High);
 }
+
+#[test]
+fn the_successor_of_a_killed_agent_makes_safe_what_matters_first() {
+    let safe = [ON, OFF, LAST, UNKNOWN].map(|line| (line, SafeState::Low));
+    let restore = [(ON, Restore::On), (LAST, Restore::Last), (UNKNOWN, Restore::AsIs)];
+    let policy = Policy::new(header::lines().collect(), BTreeMap::new(), safe.into()).unwrap();
+    let mut board = SimBoard::builder().build();
+    let bench = board.bench();
+    for line in [ON, OFF, LAST, UNKNOWN, LED] {
+        drop(board.claim(line, LineConfig::output(true), "killed").unwrap()); // stays driven
+    }
+    let mut agent = Agent::new(board, policy.with_restore(restore.into()).unwrap());
+    assert!(agent.restore(T0, &[]).is_empty());
+    let levels = [ON, OFF, LAST, UNKNOWN, LED].map(|line| bench.level(line) == Level::High);
+    assert_eq!(levels, [true, false, false, true, true]);
+    assert_eq!(bench.history(ON).last(), Some(&(T0, Level::High)), "what is restored shows no glitch");
+    agent.write(T0, anna().caller(), OFF, true, None).unwrap(); // free for who asks
+}
