@@ -35,7 +35,17 @@ impl Running {
     ///
     /// If it cannot be started.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start_with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = tokio::process::Command::new(binary(name));
-        Self(command.args(arguments).env("PI_LOG", "warn").kill_on_drop(true).spawn().expect(name))
+        command.args(arguments).env("PI_LOG", "warn").envs(environment.iter().copied()).kill_on_drop(true);
+        Self(command.spawn().expect(name))
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -160,4 +161,46 @@ async fn a_signal_lets_a_host_end_within_five_seconds() {
             println!("ended {:?} after {signal:?}", asked.elapsed());
         }
     }
+}
+
+/// Whether this word comes within the time, on a simulated service manager's socket.
+fn told(socket: &UnixDatagram, word: &str, within: Duration) -> bool {
+    let until = Instant::now() + within;
+    let mut buffer = [0; 256];
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        socket.set_read_timeout(Some(left)).unwrap();
+        if socket.recv(&mut buffer).is_ok_and(|length| buffer[..length].starts_with(word.as_bytes())) {
+            return true;
+        }
+    }
+    false
+}
+
+/// F9, the half that is ours: an agent that stands still stops telling the watchdog that it is alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_hears_of_a_living_agent_and_not_of_one_that_stands_still() {
+    const GRANTED: Duration = Duration::from_millis(500);
+    let cluster = Cluster::make();
+    let _controller = cluster.serve();
+    let token = cluster.token(1).await;
+    let file = cluster.folder("token");
+    mtls::write_private(&file, token.to_text().as_bytes()).unwrap();
+    let path = cluster.folder("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let (granted, nodes) = (GRANTED.as_micros().to_string(), cluster.folder("nodes").display().to_string());
+    let sim = Running::start_with(
+        "pi-sim",
+        &["up", "--controller", &cluster.address, "--token", &file.display().to_string(), "--state", &nodes],
+        &[("NOTIFY_SOCKET", &path.display().to_string()), ("WATCHDOG_USEC", &granted)],
+    );
+    assert!(told(&manager, "READY=1", Duration::from_secs(20)));
+    for _ in 0..4 {
+        assert!(told(&manager, "WATCHDOG=1", Duration::from_secs(20)));
+    }
+    let pid = Pid::from_raw(i32::try_from(sim.0.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    while told(&manager, "WATCHDOG=1", Duration::from_millis(1)) {} // what was under way
+    assert!(!told(&manager, "WATCHDOG=1", GRANTED * 2), "it stands still and says that it lives");
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(told(&manager, "WATCHDOG=1", Duration::from_secs(20)));
 }

@@ -8,9 +8,12 @@ use agent_lib::Event;
 use hal_core::Board;
 
 use crate::service::Node;
+use crate::watchdog;
 
-/// Does what is due, fetches edges, tells what happened; for ever.
+/// Does what is due, fetches edges, tells what happened; for ever. What it tells the service manager's watchdog is that
+/// all of this still goes on.
 pub(crate) async fn drive<B: Board>(node: Arc<Node<B>>) {
+    let mut watchdog = watchdog::ticks();
     loop {
         let pause = {
             let mut agent = node.agent();
@@ -26,7 +29,14 @@ pub(crate) async fn drive<B: Board>(node: Arc<Node<B>>) {
                 None => std::future::pending().await,
             }
         };
+        let tick = async {
+            match &mut watchdog {
+                Some(ticks) => drop(ticks.tick().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = tick => watchdog::alive(),
             () = due => {}
             () = node.earlier.notified() => {}
             () = edges(&node) => {}

@@ -17,6 +17,7 @@ mod serve;
 mod service;
 mod uplink;
 mod watch;
+mod watchdog;
 mod wire;
 
 pub use access::{Access, Right};

@@ -22,7 +22,7 @@ use crate::join::joined_controller;
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::uplink::Uplink;
-use crate::{boots, driver};
+use crate::{boots, driver, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -104,6 +104,7 @@ where
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
+    watchdog::ready();
 
     let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
     // Who waits for this agent is answered before it turns to its own affairs.
