@@ -13,7 +13,8 @@ use crate::{Agent, Refusal};
 pub enum LineName<'a> {
     /// By BCM number.
     Number(u32),
-    /// By text: an alias (exactly), or regardless of case `17`, `GPIO17`, the header pin `J8:11`, or the kernel's name.
+    /// By text: an alias (exactly), or regardless of case `17`, `GPIO17`, the header pin `J8:11`, chip and offset
+    /// `pinctrl-rp1:17`, or the kernel's name.
     Text(&'a str),
 }
 
@@ -37,8 +38,8 @@ impl fmt::Display for LineName<'_> {
 }
 
 impl<B: Board> Agent<B> {
-    /// The line of this name. Aliases go before numbers and header pins, those before the kernel's names. Whether the
-    /// line may be used is another question.
+    /// The line of this name. Aliases go before numbers and header pins, those before chip and offset, those before the
+    /// kernel's names. Whether the line may be used is another question.
     ///
     /// # Errors
     ///
@@ -47,10 +48,18 @@ impl<B: Board> Agent<B> {
         let found = match name {
             LineName::Number(_) => name.well_known(),
             LineName::Text(text) => {
-                self.policy.line_of(text).or_else(|| name.well_known()).or_else(|| self.named_by_kernel(text))
+                let well_known = self.policy.line_of(text).or_else(|| name.well_known());
+                well_known.or_else(|| self.on_chip(text)).or_else(|| self.named_by_kernel(text))
             }
         };
         found.filter(|line| self.exists(*line)).ok_or_else(|| self.unknown(name))
+    }
+
+    /// `pinctrl-rp1:17`: the chip by its label, the line by its offset there.
+    fn on_chip(&self, text: &str) -> Option<LineId> {
+        let (chip, offset) = text.rsplit_once(':')?;
+        let ours = chip.eq_ignore_ascii_case(&self.board.chip().label) && reads_like_a_line(offset);
+        ours.then(|| offset.parse().ok().map(LineId))?
     }
 
     fn named_by_kernel(&self, text: &str) -> Option<LineId> {

@@ -44,6 +44,15 @@ fn the_kernel_s_names_lead_to_their_lines_unless_two_bear_the_same() {
 }
 
 #[test]
+fn a_line_is_found_by_the_label_of_its_chip_and_its_offset_there() {
+    let agent = Agent::new(SimBoard::builder().label("pinctrl-rp1").build(), Policy::default());
+    assert_eq!(agent.resolve(LineName::Text("pinctrl-rp1:17")).unwrap(), RELAY);
+    for other in ["pinctrl-bcm2835:17", "pinctrl-rp1:99", "pinctrl-rp1:", "pinctrl-rp1:+17", ":17"] {
+        assert!(matches!(agent.resolve(LineName::Text(other)), Err(Refusal::UnknownLine { .. })), "{other}");
+    }
+}
+
+#[test]
 fn power_pins_are_no_lines() {
     let (agent, _) = agent();
     assert!(
