@@ -11,8 +11,8 @@ import traceback
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.text_format import MessageToString
-from pi.agent.v1.agent_pb2 import HIGH, GPIORequest
 from pi.agent.v1.agent_pb2_grpc import NodeAgentStub
+from pi.agent.v1.gpio_pb2 import HIGH, GPIORequest
 
 SECONDS = 10  # of patience for one call
 

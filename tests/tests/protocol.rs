@@ -77,7 +77,7 @@ fn every_method_has_a_row_in_the_access_table_and_every_row_a_method() {
 #[test]
 fn the_protocol_keeps_its_style_and_explains_itself() {
     let files = files();
-    assert_eq!(files.len(), 3, "files");
+    assert!(files.len() >= 3, "files: one a package at least");
     let faults: Vec<String> = files.iter().flat_map(faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
