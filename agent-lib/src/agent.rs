@@ -9,7 +9,7 @@ use crate::expire::{Expired, Overdue};
 use crate::lease::Leased;
 use crate::pulse::Running;
 use crate::watch::Hub;
-use crate::{Caller, Holder, Policy, Reading, Refusal, SafeState, Token};
+use crate::{Bus, Caller, Holder, Policy, Reading, Refusal, SafeState, Token};
 
 /// A board and the people who use its lines.
 ///
@@ -28,6 +28,10 @@ pub struct Agent<B: Board> {
     pub(crate) next_token: u64,
     pub(crate) events: Events,
     pub(crate) hub: Hub,
+    /// The lines of buses that are in use.
+    pub(crate) on_bus: BTreeMap<LineId, Bus>,
+    /// Free lines that the policy restores as they were last, and the raw level that they were left driven at.
+    pub(crate) left_driven: BTreeMap<LineId, bool>,
 }
 
 /// A line in somebody's hands.
@@ -68,6 +72,8 @@ impl<B: Board> Agent<B> {
             next_token: 1,
             events: Events::default(),
             hub: Hub::default(),
+            on_bus: BTreeMap::new(),
+            left_driven: BTreeMap::new(),
         }
     }
 

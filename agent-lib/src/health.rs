@@ -15,6 +15,8 @@ pub enum ConditionKind {
     ControlPlane,
     /// The system can be measured.
     Metrics,
+    /// An output that was released, or whose agent died, goes on being driven: a fact of the kernel, neither good nor bad.
+    OutputsPersist,
 }
 
 /// Whether a condition holds.

@@ -2,7 +2,8 @@
 //!
 //! An [`Agent`] owns a board and decides who may do what with its lines. Its methods are plain calls that take `now`
 //! and answer at once, so a host may be a gRPC server, a serial console or a test. Beside it stand a [`Meter`], which
-//! turns readings of the system into percentages, and [`Health`], which says whether all is well.
+//! turns readings of the system into percentages, [`Health`], which says whether all is well, and [`RateLimit`], which keeps
+//! one caller from taking everybody's time.
 //!
 //! Every method checks in the same order, and a [`Refusal`] changes nothing: is the line known, does the policy allow
 //! it, does the call come too late (an expired lease, an old token), does somebody else hold it, does the hardware do it.
@@ -32,6 +33,7 @@ mod policy;
 mod policy_error;
 mod pulse;
 mod pwm;
+mod rate;
 mod refusal;
 mod restore;
 mod safe;
@@ -40,7 +42,7 @@ mod watch;
 mod write;
 
 pub use agent::Agent;
-pub use bus::{BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
+pub use bus::{Bus, BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
 pub use caller::{Caller, Rights};
 pub use event::Event;
 pub use health::{Condition, ConditionKind, Health, State, Status};
@@ -52,6 +54,7 @@ pub use policy::{Policy, Restore, SafeState};
 pub use policy_error::PolicyError;
 pub use pulse::Pulse;
 pub use pwm::{PwmKind, PwmRefusal, SoftPwm, SoftPwmStep, pwm_timing};
+pub use rate::{RateLimit, RateLimited};
 pub use refusal::Refusal;
 pub use restore::outputs_off;
 pub use safe::Released;

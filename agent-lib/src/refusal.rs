@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use hal_core::{Fault, FaultKind, LineId};
 
-use crate::{Holder, Token};
+use crate::{Bus, Holder, Token};
 
 /// Why the agent refused. Nothing has changed then, except where a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,14 @@ pub enum Refusal {
     NotAllowed {
         /// The line.
         line: LineId,
+    },
+    /// A bus that the agent uses needs the line.
+    #[error("{line} belongs to {bus}, which this agent has in use; choose another line, or forbid the bus and restart")]
+    OnBus {
+        /// The line.
+        line: LineId,
+        /// The bus.
+        bus: Bus,
     },
     /// Somebody else holds the line.
     #[error("{line} is held by {holder} for {} s{}", held_for.as_secs(), way_out(*lease_left))]
@@ -131,6 +139,7 @@ impl Refusal {
         match self {
             Self::UnknownLine { .. } => None,
             Self::NotAllowed { line }
+            | Self::OnBus { line, .. }
             | Self::Held { line, .. }
             | Self::NotHeld { line }
             | Self::WrongDirection { line }

@@ -9,7 +9,7 @@ use crate::{Agent, Policy, Refusal, Restore, SafeState};
 
 impl<B: Board> Agent<B> {
     /// Drives the lines that the policy wants restored, before the host answers its first call. `last` has the raw
-    /// levels that [`outputs`](Self::outputs) told before the restart. Direction and level are set in one step, so that an
+    /// levels that [`last_levels`](Self::last_levels) told before the restart. Direction and level are set in one step, so that an
     /// output that is still driven shows no glitch.
     ///
     /// A line with a declared safe state that is not restored is brought to that state and is free, unless the policy says
@@ -18,6 +18,8 @@ impl<B: Board> Agent<B> {
     /// The agent holds restored lines itself, as `agent/restore`, without a lease, until somebody claims or writes one: it
     /// is theirs then, without a conflict. Answers which lines could not be restored, in order, and why.
     pub fn restore(&mut self, now: Instant, last: &[(LineId, bool)]) -> Vec<(LineId, Refusal)> {
+        let known = |(line, _): &&(LineId, bool)| self.policy.restore(*line) == Restore::Last;
+        self.left_driven = last.iter().filter(known).copied().collect();
         let lines: Vec<_> = self.policy.allowed().filter(|line| !self.held.contains_key(line)).collect();
         let restored = lines.into_iter().filter_map(|line| Some((line, self.restored_level(line, last)?)));
         let restored: Vec<_> = restored.collect();
@@ -46,8 +48,33 @@ impl<B: Board> Agent<B> {
         }
     }
 
-    /// Every output that is held now and the raw level it is driven to, in order, for a host that keeps them for
-    /// [`restore`](Self::restore). A pulse is told as inactive: a restart must not make it last.
+    /// What a host keeps for [`restore`](Self::restore): the lines that the policy restores as they were last and that are
+    /// driven now, and their raw levels, in order. A line that was released counts as it was left: one that went to its safe
+    /// state is not switched on again by a restart, and one that is an input now is not driven.
+    pub fn last_levels(&mut self) -> Vec<(LineId, bool)> {
+        let mut levels = self.left_driven.clone();
+        for (line, held) in &mut self.held {
+            match held.driven().filter(|_| self.policy.restore(*line) == Restore::Last) {
+                Some(raw) => _ = levels.insert(*line, raw),
+                None => _ = levels.remove(line),
+            }
+        }
+        levels.into_iter().collect()
+    }
+
+    /// Remembers how a line is left that is about to be free.
+    pub(crate) fn remember(&mut self, line: LineId) {
+        if self.policy.restore(line) != Restore::Last {
+            return;
+        }
+        match self.held.get_mut(&line).and_then(Held::driven) {
+            Some(raw) => _ = self.left_driven.insert(line, raw),
+            None => _ = self.left_driven.remove(&line),
+        }
+    }
+
+    /// Every output that is held now and the raw level it is driven to, in order. A pulse is told as inactive: a restart
+    /// must not make it last.
     pub fn outputs(&mut self) -> Vec<(LineId, bool)> {
         let driven = |(line, held): (&LineId, &mut Held<B::Line>)| Some((*line, held.driven()?));
         self.held.iter_mut().filter_map(driven).collect()

@@ -68,6 +68,7 @@ impl<B: Board> Agent<B> {
 
     /// Frees a line that has been made safe.
     pub(crate) fn free(&mut self, now: Instant, line: LineId) {
+        self.remember(line);
         if !self.keep_watching(now, line) {
             self.held.remove(&line);
         }

@@ -95,6 +95,7 @@ impl State {
         config: LineConfig,
         consumer: &str,
     ) -> Result<(), SimError> {
+        self.pad_mut(line)?.requests += 1;
         if let Some(claim) = &self.pad(line)?.claim {
             return Err(SimError::Busy { line, consumer: claim.consumer });
         }

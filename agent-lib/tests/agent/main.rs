@@ -8,6 +8,7 @@ mod failing;
 mod holding;
 mod lease_model;
 mod leasing;
+mod lending;
 mod metering;
 mod mocks;
 mod model;
