@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn the_header_s_buses_have_their_pins() {
-        let pins = |lines: &mut dyn Iterator<Item = LineId>| lines.filter_map(pin_of_bcm).fold(0, |sum, pin| sum + u32::from(pin));
+        let pins = |lines: &mut dyn Iterator<Item = LineId>| {
+            lines.filter_map(pin_of_bcm).fold(0, |sum, pin| sum + u32::from(pin))
+        };
         assert_eq!(pins(&mut i2c_lines(1)), 3 + 5);
         assert_eq!(pins(&mut spi_lines(0)), 19 + 21 + 23 + 24 + 26);
         assert_eq!(i2c_lines(0).chain(spi_lines(1)).count(), 0);

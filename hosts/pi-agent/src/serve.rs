@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_lib::Agent;
-use hal_core::{Board, Buses, MetricsSource};
+use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
     Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
     PeerIdentity, Trust, TrustError,
@@ -19,10 +19,11 @@ use crate::buses::BusWorkers;
 use crate::config::Config;
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
+use crate::last::{self, LastLevels};
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::uplink::Uplink;
-use crate::{boots, driver, watchdog};
+use crate::{boots, driver, limits, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -91,16 +92,18 @@ where
     let starts = boots::count(&config.state)?;
     let mut agent =
         Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
-    restore(&mut agent);
-    let node =
-        Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
+    let mut last_levels = LastLevels::load(&config.state);
+    restore(&mut agent, last_levels.levels());
+    let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
+    let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses: BusWorkers::new(buses) })
+    let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
+    let service = NodeAgentServer::new(Service { node: node.clone(), buses })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
@@ -124,15 +127,20 @@ where
         () = sampling => Ok(()),
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
+        () = last_levels.keep(&node) => Ok(()),
     };
+    let as_driven = node.agent().last_levels();
     node.let_go();
+    if last::is_wanted(&node) {
+        last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
+    }
     Ok(ended?)
 }
 
 /// Before the first call is accepted.
-fn restore<B: Board>(agent: &mut Agent<B>) {
+fn restore<B: Board>(agent: &mut Agent<B>, last: &[(LineId, bool)]) {
     let now = agent.board().now();
-    for (line, refusal) in agent.restore(now, &[]) {
+    for (line, refusal) in agent.restore(now, last) {
         tracing::error!(%line, why = %startup::one_line(&refusal), "cannot be restored");
     }
 }

@@ -1,12 +1,15 @@
 //! What is answered about lines.
 
-use agent_lib::{Grant, HeldStatus, LeaseStatus, LineStatus, Missed, Position, Reading, Record, SafeState, What};
+use agent_lib::{
+    Grant, HeldStatus, LeaseStatus, LineStatus, Missed, Position, RateLimited, Reading, Record, SafeState, What,
+};
 use hal_core::{Direction, Instant, LineId, LineInfo};
 use proto::agent::v1 as pb;
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::duration;
+use super::refusal::RATE_LIMITED;
 
 /// The answer to a read.
 pub(crate) fn reading(reading: Reading) -> pb::GpioResponse {
@@ -88,6 +91,16 @@ pub(crate) fn outcome(outcome: Result<pb::GpioResponse, Status>) -> pb::StreamGp
         }),
     };
     pb::StreamGpioResponse { outcome: Some(outcome) }
+}
+
+/// A refusal by the rate limit within a stream of requests.
+pub(crate) fn limited_outcome(limited: &RateLimited) -> pb::StreamGpioResponse {
+    let refusal = pb::StreamRefusal {
+        code: Code::ResourceExhausted.into(),
+        message: limited.to_string(),
+        reason: RATE_LIMITED.to_owned(),
+    };
+    pb::StreamGpioResponse { outcome: Some(pb::stream_gpio_response::Outcome::Refusal(refusal)) }
 }
 
 /// Where a watch is to go on; `None` if from the beginning.
