@@ -4,7 +4,9 @@
 mod binary;
 mod cluster;
 mod gpio;
+mod lone;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
 pub use gpio::{claim, direct, trusting};
+pub use lone::Lone;

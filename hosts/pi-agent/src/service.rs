@@ -20,7 +20,7 @@ use crate::buses::BusWorkers;
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::sampler::Readings;
-use crate::stream::Answers;
+use crate::stream::{Answers, Turns};
 use crate::{driver, gpio, persist, watch, wire};
 
 /// One node: what its service, its sampler and its uplink share.
@@ -192,7 +192,8 @@ where
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
         let principal = self.node.caller(Right::Gpio, &request)?;
         let place = self.node.limits.stream()?;
-        let answers = Answers { node: self.node.clone(), principal, requests: request.into_inner(), _place: place };
+        let answers =
+            Answers { node: self.node.clone(), principal, requests: Turns(request.into_inner()), _place: place };
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -1,5 +1,4 @@
-//! `StreamGPIO`: an answer for each request. What a client sends without a pause does not keep the agent's one thread
-//! from the others: the task gives way after as many messages as tokio lets it have in a row (128).
+//! `StreamGPIO`: an answer for each request, and a turn for everybody else in between.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use crate::{gpio, wire};
 pub(crate) struct Answers<B: Board> {
     pub(crate) node: Arc<Node<B>>,
     pub(crate) principal: Principal,
-    pub(crate) requests: Streaming<GpioRequest>,
+    pub(crate) requests: Turns<Streaming<GpioRequest>>,
     /// Its place among all streams.
     pub(crate) _place: OwnedSemaphorePermit,
 }
@@ -41,9 +40,53 @@ impl<B: Board> Stream for Answers<B> {
     type Item = Result<StreamGpioResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let turn = ready!(coop::poll_proceed(cx));
         let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
-        turn.made_progress();
         Poll::Ready(request.map(|request| request.map(|request| self.answer(request))))
+    }
+}
+
+/// A stream that may always have more at once, and yet does not keep a thread from other tasks: it gives way after as many
+/// items as tokio lets a task have in a row, which is 128.
+pub(crate) struct Turns<S>(pub(crate) S);
+
+impl<S: Stream + Unpin> Stream for Turns<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let turn = ready!(coop::poll_proceed(cx));
+        let item = ready!(Pin::new(&mut self.0).poll_next(cx));
+        turn.made_progress();
+        Poll::Ready(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    /// How often another task has its turn while a stream without a pause has so many items.
+    async fn turns_of_another(items: impl Stream<Item = u32> + Unpin) -> usize {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = turns.clone();
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        items.for_each(|_| std::future::ready(())).await;
+        other.abort();
+        turns.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turns_beside_a_stream_that_never_runs_dry() {
+        let endless = || futures_util::stream::iter(0..12_800);
+        assert_eq!(turns_of_another(endless()).await, 0, "the control");
+        assert!((99..=101).contains(&turns_of_another(Turns(endless())).await));
     }
 }
