@@ -125,10 +125,10 @@ fn whatever_the_holder_does_next_ends_it_at_a_level() {
         assert!(seen(&bench).len() <= 3, "{number}: {:?}", seen(&bench));
     }
     let (mut agent, bench) = running();
-    let lent = Claim::leased(LineConfig::as_is(), Duration::from_millis(25), Some(SafeState::Low));
+    let lent = Claim::leased(LineConfig::as_is(), Duration::from_millis(125), Some(SafeState::Low));
     agent.claim(T0, anna().caller(), LED, lent).unwrap(); // as it is: the signal goes on, on other terms
     pass(&mut agent, &bench, seconds(1));
-    assert_eq!(seen(&bench).last(), Some(&(23_000, false)));
+    assert_eq!(seen(&bench).last(), Some(&(123_000, false)));
     assert_eq!(agent.held_count(), 0);
 }
 

@@ -80,7 +80,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, buses, metrics, inventory } = hardware;
+    let Hardware { board, pwm, buses, metrics, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -89,8 +89,10 @@ where
     let address = listener.local_addr()?;
 
     let starts = boots::count(&config.state)?;
-    let mut agent =
-        Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
+    let mut agent = Agent::new(board, config.policy.clone())
+        .with_pwm(pwm)
+        .with_epoch(starts)
+        .with_first_token(boots::first_token(starts));
     restore(&mut agent);
     let node =
         Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
