@@ -16,8 +16,8 @@ use tonic_types::StatusExt;
 
 /// With hardware PWM; wired to GPIO23.
 const FAN: LineId = LineId(18);
-/// Without.
-const LAMP: LineId = LineId(5);
+/// Without; pulled down when it is an input.
+const LAMP: LineId = LineId(16);
 
 fn pwm(pin: LineId, frequency_hz: f64, duty_ppm: u32) -> GpioRequest {
     let signal = Operation::Pwm(PwmLine { frequency_hz, duty_ppm });
@@ -52,14 +52,14 @@ async fn from_the_command_line() {
     assert_eq!(conflict.exit, Exit::Conflict);
     assert!(conflict.err.contains("GPIO14 and GPIO18 share PWM2, which GPIO18 uses"), "{}", conflict.err);
 
-    assert_snapshot!("software", said("gpio pwm sim-1 5 --frequency 20 --duty 25").await.out);
+    assert_snapshot!("software", said("gpio pwm sim-1 16 --frequency 20 --duty 25").await.out);
     eventually(async || shows(bench, LAMP, Duration::from_millis(50), 0.25)).await;
-    assert_snapshot!("off", said("gpio pwm sim-1 5 --off").await.out);
+    assert_snapshot!("off", said("gpio pwm sim-1 16 --off").await.out);
     assert_snapshot!("off_hardware", said("gpio pwm sim-1 18 --off").await.out);
     assert_eq!([FAN, LAMP].map(|line| bench.level(line)), [Level::Low; 2]);
     assert!(bench.pwm(FAN).is_none_or(|timing| timing.duty_ns() == 0));
     let said = said("gpio release sim-1 --all").await;
-    assert_eq!(said.out, "sim-1 released GPIO5, GPIO18\n", "{}", said.err);
+    assert_eq!(said.out, "sim-1 released GPIO16, GPIO18\n", "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,8 +148,6 @@ async fn an_agent_that_ends_leaves_no_signal() {
         anna.control_gpio(pwm(line, 20.0, 900_000)).await.unwrap();
     }
     fleet.stop().await;
-    assert_eq!(
-        [FAN, LAMP].map(|line| (bench.pwm(line).is_some(), bench.level(line) == Level::High)).map(|seen| seen.1),
-        [false; 2]
-    );
+    assert_eq!([FAN, LAMP].map(|line| bench.level(line)), [Level::Low; 2]);
+    assert_eq!(bench.pwm(FAN), None);
 }
