@@ -1,6 +1,6 @@
 //! Outputs across restarts, and without an agent.
 
-use agent_lib::{Refusal, Restore, outputs_off};
+use agent_lib::{PwmBlock, Refusal, Restore, outputs_off};
 use hal_core::{Board, Direction, FaultKind, LineConfig};
 use sim::Level;
 
@@ -130,12 +130,12 @@ fn after_a_crash_what_matters_is_driven_safe() {
         drop(board.claim(line, LineConfig::output(true), "killed").unwrap()); // stays driven
     }
     bench.fail_next(ON, FaultKind::Busy);
-    let failed = outputs_off(&mut board, &policy);
+    let failed = outputs_off(&mut board, &policy, &PwmBlock::NONE);
     assert!(matches!(failed[..], [(ON, Refusal::Hardware { .. })]));
     let levels = [OFF, LAST, LED, UNKNOWN].map(|line| bench.level(line) == Level::High);
     assert_eq!(levels, [false, true, false, true]);
     assert_eq!(board.info(LED).unwrap().direction, Direction::Input);
-    assert!(outputs_off(&mut board, &policy).is_empty());
+    assert!(outputs_off(&mut board, &policy, &PwmBlock::NONE).is_empty());
     assert_eq!(bench.level(ON), Level::High);
 }
 

@@ -78,7 +78,10 @@ fn one_line<B: Board>(
             agent.release(now, caller, line, token).map_err(refused)?;
             None
         }
-        Operation::Pwm(_) => return Err(wire::not_yet("PWM will drive a line with a duty cycle")),
+        Operation::Pwm(pwm) => {
+            let signal = agent.pwm(now, caller, line, wire::pwm(pwm), token).map_err(refused)?;
+            return Ok(GpioResponse { pwm: Some(wire::signal(signal)), ..touched(agent, now, caller, line, None) });
+        }
         Operation::Write(_) | Operation::List(_) | Operation::ReleaseAll(_) => {
             return Err(wire::invalid("operation", "is not about one line"));
         }

@@ -81,7 +81,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, buses, metrics, inventory } = hardware;
+    let Hardware { board, pwm, buses, metrics, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -90,8 +90,10 @@ where
     let address = listener.local_addr()?;
 
     let starts = boots::count(&config.state)?;
-    let mut agent =
-        Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
+    let mut agent = Agent::new(board, config.policy.clone())
+        .with_pwm(pwm)
+        .with_epoch(starts)
+        .with_first_token(boots::first_token(starts));
     let mut last_levels = LastLevels::load(&config.state);
     restore(&mut agent, last_levels.levels());
     let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));

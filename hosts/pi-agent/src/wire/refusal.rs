@@ -1,6 +1,6 @@
 //! Refusals as statuses.
 
-use agent_lib::{BusRefusal, RateLimited, Refusal};
+use agent_lib::{BusRefusal, PwmRefusal, RateLimited, Refusal};
 use hal_core::FaultKind;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -76,12 +76,29 @@ pub(crate) fn refusal(refusal: Refusal) -> Status {
         Refusal::PermanentNotAllowed { .. } => status(Code::PermissionDenied, "PERMANENT_NOT_ALLOWED", &why, [line]),
         Refusal::StealNotAllowed { .. } => status(Code::PermissionDenied, "STEAL_NOT_ALLOWED", &why, [line]),
         Refusal::PulseOutOfRange { .. } => status(Code::InvalidArgument, "PULSE_OUT_OF_RANGE", &why, [line]),
+        Refusal::Pwm(PwmRefusal::Frequency { .. }) => out_of_range("pwm.frequency_hz", &why, line),
+        Refusal::Pwm(_) => out_of_range("pwm.duty_ppm", &why, line),
+        Refusal::SharedChannel { other, channel, holder, held_for, .. } => {
+            let facts = [
+                line,
+                ("other", other.to_string()),
+                ("channel", channel.to_string()),
+                ("holder", holder.to_string()),
+                ("held_ms", held_for.as_millis().to_string()),
+            ];
+            status(Code::Aborted, "PWM_CHANNEL_SHARED", &why, facts)
+        }
+        Refusal::CarriesPwm { .. } => status(Code::FailedPrecondition, "LINE_CARRIES_PWM", &why, [line]),
         Refusal::Hardware { kind, ref source, .. } => {
             tracing::warn!(line = %line.1, ?kind, cause = %source, "the board refused");
             status(code(kind), "HARDWARE", &why, [line, ("kind", format!("{kind:?}"))])
         }
         _ => status(Code::Internal, "UNKNOWN_REFUSAL", &why, [line]),
     }
+}
+
+fn out_of_range(field: &str, why: &str, line: (&str, String)) -> Status {
+    status(Code::InvalidArgument, "PWM_OUT_OF_RANGE", why, [("field", field.to_owned()), line])
 }
 
 /// Whether a status says that somebody else holds the line.
