@@ -13,6 +13,8 @@ use crate::registers::devmem;
 /// The device tree of the virtual machine leads GPIO18 and GPIO19 to the block, as `dtoverlay=pwm-2chan` does.
 const FAN: LineId = LineId(18);
 
+const OTHER: LineId = LineId(19);
+
 /// GPFSEL of GPIO10 to 19.
 const GPFSEL1: &str = "0x3f200004";
 const ALTERNATE_5: u32 = 2;
@@ -26,7 +28,7 @@ pub(crate) fn on_kernel() -> Result<(), Box<dyn Error>> {
     let mut chip = SysfsPwmChip::open_header(sys)?;
     let led: Vec<u16> = (0..54).filter(|line| chip.channel_for(LineId(*line)).is_some()).collect();
     holds("only lines that the device tree leads to the block have channels", led == [18, 19])?;
-    holds("the pin of one is led there", function_of_fan()? == ALTERNATE_5)?;
+    holds("the pin of one is led there", function_of(FAN)? == ALTERNATE_5)?;
 
     let mut pwm = chip.claim_pwm(FAN, FORTY)?;
     pwm.enable()?;
@@ -50,15 +52,18 @@ pub(crate) fn on_kernel() -> Result<(), Box<dyn Error>> {
     drop(pwm);
     holds("a dropped channel is free", !exported())?;
 
-    holds("the pin is still led to the block", function_of_fan()? == ALTERNATE_5)?;
-    let gpio = LinuxBoard::open_header()?.claim(FAN, LineConfig::output(false), "pwm");
-    match gpio {
+    holds("the pin is still led to the block", function_of(FAN)? == ALTERNATE_5)?;
+    match LinuxBoard::open_header()?.claim(FAN, LineConfig::output(false), "pwm") {
         Ok(line) => {
             drop(line);
-            holds("a GPIO request leads it away, for good", function_of_fan()? != ALTERNATE_5)
+            holds("a GPIO request leads it away, for good", function_of(FAN)? != ALTERNATE_5)?;
         }
-        Err(error) => holds("a GPIO request is refused", error.fault() == FaultKind::Busy),
+        Err(error) => holds("a GPIO request is refused", error.fault() == FaultKind::Busy)?,
     }
+    // Even one that wants nothing but to read: its end makes an input of the pin.
+    drop(LinuxBoard::open_header()?.claim(OTHER, LineConfig::as_is(), "pwm"));
+    holds("so does a read", function_of(OTHER)? != ALTERNATE_5)?;
+    Ok(())
 }
 
 fn holds(what: &str, held: bool) -> Result<(), String> {
@@ -80,8 +85,8 @@ fn exported() -> bool {
     chips.into_iter().any(|chip| chip.path().join("pwm0").exists())
 }
 
-fn function_of_fan() -> Result<u32, Box<dyn Error>> {
+fn function_of(line: LineId) -> Result<u32, Box<dyn Error>> {
     let functions = devmem(&[GPFSEL1, "32"])?;
     let functions = u32::from_str_radix(functions.trim().trim_start_matches("0x"), 16)?;
-    Ok(functions >> 24 & 7)
+    Ok(functions >> (3 * (line.0 - 10)) & 7)
 }
