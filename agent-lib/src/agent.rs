@@ -134,8 +134,8 @@ impl<B: Board> Agent<B> {
     ///
     /// # Errors
     ///
-    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`, `Hardware`; `CarriesPwm` if the PWM
-    /// block drives the line and cannot do this.
+    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`, `Hardware`;
+    /// `CarriesPwm` if the PWM block drives the line and cannot do this.
     pub fn configure(
         &mut self,
         now: Instant,
@@ -180,8 +180,8 @@ impl<B: Board> Agent<B> {
         Ok(Reading { line, level, raw: level, pulsing: false, pwm: None })
     }
 
-    /// How many lines people hold, and the agent since its start. Free lines that are watched or
-    /// left high do not count.
+    /// How many lines people hold, and the agent since its start. Free lines that are watched
+    /// or left high do not count.
     pub fn held_count(&self) -> usize {
         self.held.values().filter(|held| !held.is_idle()).count()
     }

@@ -27,8 +27,8 @@ pub enum Event {
         /// The line.
         line: LineId,
     },
-    /// The board does not take the line's safe state, the end of its pulse or an edge of its signal. It is tried again every 100 ms, and the
-    /// line stays out of everybody's reach; told once, not at every attempt.
+    /// The board does not take the line's safe state, the end of its pulse or an edge of its signal. It is tried again
+    /// every 100 ms, and the line stays out of everybody's reach; told once, not at every attempt.
     SafeFailed {
         /// The line.
         line: LineId,

@@ -1,9 +1,9 @@
 //! What a node does; no I/O of its own: no socket, no runtime, no wall clock, no wire format.
 //!
-//! An [`Agent`] owns a board and perhaps a PWM block, and decides who may do what with its lines. Its methods are plain calls that take `now`
-//! and answer at once, so a host may be a gRPC server, a serial console or a test. Beside it stand a [`Meter`], which
-//! turns readings of the system into percentages, [`Health`], which says whether all is well, and [`RateLimit`], which keeps
-//! one caller from taking everybody's time.
+//! An [`Agent`] owns a board, perhaps a PWM block, and decides who may do what with its lines. Its methods are plain
+//! calls that take `now` and answer at once, so a host may be a gRPC server, a serial console or a test. Beside it
+//! stand a [`Meter`], which turns readings of the system into percentages, [`Health`], which says whether all is well, and
+//! [`RateLimit`], which keeps one caller from taking everybody's time.
 //!
 //! Every method checks in the same order, and a [`Refusal`] changes nothing: is the line known, does the policy allow
 //! it, does the call come too late (an expired lease, an old token), does somebody else hold it, does the hardware do it.

@@ -95,8 +95,8 @@ impl Running {
 
 impl<B: Board> Agent<B> {
     /// Starts a train of pulses on an output, in logical levels, at once. It goes on without the caller and ends inactive;
-    /// a write, a release, a signal, a new pulse or a new configuration ends it early, and a lease that runs out ends it in the
-    /// safe state.
+    /// a write, a release, a signal, a new pulse or a new configuration ends it early, and a lease that runs out ends it in
+    /// the safe state.
     ///
     /// A free line becomes the caller's as by a bare [`write`](Self::write), with a lease that lasts as long as the train
     /// at least; when the train has ended by itself it is released. Steps that the host comes too late for are left out,

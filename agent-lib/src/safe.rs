@@ -84,11 +84,11 @@ impl<B: Board> Agent<B> {
 impl<B: Board> Drop for Agent<B> {
     fn drop(&mut self) {
         for (line, mut held) in core::mem::take(&mut self.held) {
-            if held.house != Some(House::Level) {
-                // The others still have to be made safe, and nobody is left to tell.
-                _ = held.leave(self.policy.safe_state(line));
+            // After a failure the others still have to be made safe, and nobody is left to tell. A channel is left as it is
+            // only if that is its safe state: one that is dropped takes its line down, or tries to.
+            if held.house == Some(House::Level) || held.leave(self.policy.safe_state(line)).is_ok() {
+                held.port.abandon();
             }
-            held.port.abandon();
         }
     }
 }

@@ -54,8 +54,8 @@ impl<B: Board> Agent<B> {
     /// # Errors
     ///
     /// As [`write`](Self::write), and `DuplicateLine`: nothing has been written then. `Hardware` says at which line the
-    /// board failed. Its predecessors had been written by then: they were set back to their levels (inactive where a pulse or signal ran), last first, and those
-    /// that had been free were left in their safe states. A line that the board refused to set back stays as written, and
+    /// board failed. Its predecessors had been written by then: they were set back to their levels, or to inactive
+    /// where a pulse or a signal ran, last first, and those that had been free were left in their safe states. A line that the board refused to set back stays as written, and
     /// one that it refused to make safe stays the caller's.
     pub fn write_all(&mut self, now: Instant, caller: Caller<'_>, writes: &[LineWrite]) -> Result<(), Refusal> {
         for (at, &LineWrite { line, token, .. }) in writes.iter().enumerate() {
@@ -77,8 +77,8 @@ impl<B: Board> Agent<B> {
         Ok(())
     }
 
-    /// Inverts the logical level of an output and answers the new one: inactive, if an active signal was on it. A free line becomes the caller's, as an output of
-    /// the inverse of what its wire shows.
+    /// Inverts the logical level of an output and answers the new one: inactive, if an active signal was on it. A
+    /// free line becomes the caller's, as an output of the inverse of what its wire shows.
     ///
     /// # Errors
     ///

@@ -2,6 +2,7 @@
 
 mod block;
 mod channel;
+mod running;
 mod signal;
 mod soft;
 
@@ -11,7 +12,7 @@ use hal_core::{LineId, PwmTiming};
 
 pub use block::PwmBlock;
 pub(crate) use channel::{Channel, fits};
-pub(crate) use signal::Soft;
+pub(crate) use running::Soft;
 pub use signal::{Signal, Wave};
 pub use soft::{SoftPwm, SoftPwmStep};
 

@@ -287,6 +287,14 @@ fn a_block_that_fails_changes_nothing_at_first_and_is_tried_again_at_the_end() {
 }
 
 #[test]
+fn an_agent_that_ends_while_its_block_fails_does_not_leave_it_running() {
+    let (agent, bench) = running();
+    bench.fail_next(FAN, FaultKind::Bus);
+    drop(agent);
+    assert_eq!((bench.pwm(FAN), bench.level(FAN)), (None, Level::Low), "dropped, not abandoned");
+}
+
+#[test]
 fn a_write_taken_back_leaves_no_full_power_behind() {
     let (mut agent, bench) = running();
     agent.write(T0, anna().caller(), LED, false, None).unwrap();
