@@ -8,7 +8,8 @@ use proto::control::v1::Inventory;
 use tests::Cluster;
 use tokio::runtime::Runtime;
 
-/// What the node may be asked by the operator without a controller in between.
+/// What the node may be asked by the operator without a controller in between. If the node limits operations a second,
+/// switch that off here: a limit is not what is measured.
 const AGENT_TOML: &str = "[[operators]]\nname = 'bench'\nroles = ['gpio']\n";
 
 /// All of it; gone when the value goes.
