@@ -4,7 +4,12 @@
 mod binary;
 mod cluster;
 mod gpio;
+pub mod history;
+mod proxy;
+mod size;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
-pub use gpio::{claim, direct, trusting};
+pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
+pub use proxy::Proxy;
+pub use size::{Sorted, figure, is_full, seed, size};
