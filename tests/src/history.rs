@@ -66,10 +66,15 @@ struct Tenure {
     granted: (Instant, Instant),
     /// Every operation that renewed it, the claim included.
     renewed: Vec<(Instant, Instant)>,
+    /// When its holder gave it up, or claimed anew.
     released: Option<(Instant, Instant)>,
 }
 
 impl Tenure {
+    fn end(&mut self, span: (Instant, Instant)) {
+        self.released = Some(self.released.map_or(span, |earlier| earlier.min(span)));
+    }
+
     /// The last moment at which it may have lived, as far as others than the operation that ended at `but` show.
     fn at_most(&self, but: Option<Instant>) -> Instant {
         let renewed = self.renewed.iter().filter(|(_, ended)| Some(*ended) != but);
@@ -140,11 +145,16 @@ fn tenures(events: &[Event]) -> Vec<Tenure> {
         let span = (event.began, event.ended);
         match event.what {
             What::Written(token) => _ = tenures.get_mut(&token).map(|tenure| tenure.renewed.push(span)),
-            What::Released(token) => _ = tenures.get_mut(&token).map(|tenure| tenure.released = Some(span)),
+            What::Released(token) => _ = tenures.get_mut(&token).map(|tenure| tenure.end(span)),
             _ => {}
         }
     }
-    tenures.into_values().collect()
+    let mut tenures: Vec<_> = tenures.into_values().collect();
+    for at in 0..tenures.len() {
+        let (one, later) = tenures[at..].split_first_mut().expect("it is within");
+        later.iter().find(|later| later.racer == one.racer).map(|anew| anew.granted).map(|span| one.end(span));
+    }
+    tenures
 }
 
 fn tokens_that_fell(tenures: &[Tenure]) -> Vec<Violation> {
@@ -188,6 +198,9 @@ mod tests {
             (0, 170, 171, What::Late(1)),
             (1, 180, 182, What::Released(2)),
             (0, 181, 183, granted(3)),
+            // who holds the line may claim it anew
+            (0, 190, 191, granted(4)),
+            (0, 192, 193, What::Late(3)),
         ]);
         assert_eq!(told, []);
     }
