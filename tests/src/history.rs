@@ -152,7 +152,9 @@ fn tenures(events: &[Event]) -> Vec<Tenure> {
     let mut tenures: Vec<_> = tenures.into_values().collect();
     for at in 0..tenures.len() {
         let (one, later) = tenures[at..].split_first_mut().expect("it is within");
-        later.iter().find(|later| later.racer == one.racer).map(|anew| anew.granted).map(|span| one.end(span));
+        if let Some(anew) = later.iter().find(|later| later.racer == one.racer) {
+            one.end(anew.granted);
+        }
     }
     tenures
 }
