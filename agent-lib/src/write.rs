@@ -46,7 +46,7 @@ impl<B: Board> Agent<B> {
         token: Option<Token>,
     ) -> Result<(), Refusal> {
         self.writable(now, caller, line, token)?;
-        self.put(now, caller, line, level)
+        self.put(now, caller, line, level).map(drop)
     }
 
     /// Sets the logical levels of several lines, in the order given. All are checked before the first is written.
@@ -66,7 +66,7 @@ impl<B: Board> Agent<B> {
         }
         let mut done = Vec::with_capacity(writes.len());
         for &LineWrite { line, level, .. } in writes {
-            match self.undo(line).and_then(|undo| self.put(now, caller, line, level).map(|()| undo)) {
+            match self.put(now, caller, line, level) {
                 Ok(undo) => done.push(undo),
                 Err(refusal) => {
                     self.take_back(now, done);
@@ -113,24 +113,18 @@ impl<B: Board> Agent<B> {
     }
 
     /// Writes a line that has been found writable.
-    fn put(&mut self, now: Instant, caller: Caller<'_>, line: LineId, level: bool) -> Result<(), Refusal> {
+    fn put(&mut self, now: Instant, caller: Caller<'_>, line: LineId, level: bool) -> Result<Undo, Refusal> {
         let Some(held) = self.held.get_mut(&line).filter(|held| held.house.is_none()) else {
             let lease = self.bare_lease(now, line);
-            return self.take(now, caller.holder, line, LineConfig::output(level), lease).map(drop);
+            self.take(now, caller.holder, line, LineConfig::output(level), lease)?;
+            return Ok(Undo::Free(line));
         };
+        let before = held.written()?;
         held.set(level)?;
         held.pulse = None;
         held.renew(now);
         self.changed(line);
-        Ok(())
-    }
-
-    /// How to take back what is about to be written.
-    fn undo(&mut self, line: LineId) -> Result<Undo, Refusal> {
-        match self.held.get_mut(&line).filter(|held| held.house.is_none()) {
-            Some(held) => Ok(Undo::Level(line, held.written()?)),
-            None => Ok(Undo::Free(line)),
-        }
+        Ok(Undo::Level(line, before))
     }
 
     /// Takes writes back, last first, as far as the board lets it.
