@@ -40,7 +40,7 @@ impl Bench {
 
     /// The level that the chip itself drives at a line; `None` while it lets go. Pulls do not count.
     pub fn driven(&self, line: LineId) -> Option<bool> {
-        self.shared.with(|state, _| state.pad(line)?.driven())
+        self.shared.with(|state, _| state.pad(line).ok()?.driven())
     }
 
     /// Connects a line's wire to the supply or to ground, or lets go of it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use agent_lib::{LineName, Policy, PolicyError, Restore, SafeState};
 use hal_core::LineId;
+use hal_core::linux::Interface;
 use serde::Deserialize;
 use startup::ConfigError;
 use toml::Spanned;
@@ -32,6 +33,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Device file of the GPIO chip; `None`: the one that carries a Raspberry Pi's header.
     pub chip: Option<PathBuf>,
+    /// Which of the kernel's GPIO interfaces to use; `None`: the better of those it has.
+    pub interface: Option<Interface>,
     /// Which lines may be used, under which names, and where they go when they are let go.
     pub policy: Policy,
     /// Operators whose commands are taken without a controller in between.
@@ -57,6 +60,7 @@ impl Default for Config {
             controller: None,
             labels: BTreeMap::new(),
             chip: None,
+            interface: None,
             policy: Policy::default(),
             operators: Vec::new(),
         }
@@ -78,7 +82,7 @@ struct File {
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, chip: _, policy: _, operators } = Config::default();
+        let Config { state, listen, advertise, controller, labels, operators, .. } = Config::default();
         Self { state, listen, advertise, controller, labels, gpio: Gpio::default(), operators }
     }
 }
@@ -88,6 +92,8 @@ impl Default for File {
 struct Gpio {
     /// Device file; absent: found by the header's label.
     chip: Option<PathBuf>,
+    /// Absent: the second where the kernel has it.
+    interface: Option<KernelInterface>,
     /// BCM numbers; absent: GPIO0 to 27.
     allow: Option<BTreeSet<u16>>,
     /// Alias to BCM number.
@@ -98,6 +104,22 @@ struct Gpio {
     restore: BTreeMap<String, Spanned<AtStart>>,
     /// For how long a bare write borrows a line with a declared safe state; absent: 60 s.
     default_lease_s: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum KernelInterface {
+    V1,
+    V2,
+}
+
+impl From<KernelInterface> for Interface {
+    fn from(interface: KernelInterface) -> Self {
+        match interface {
+            KernelInterface::V1 => Self::V1,
+            KernelInterface::V2 => Self::V2,
+        }
+    }
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -148,15 +170,15 @@ impl Config {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let File { state, listen, advertise, controller, labels, gpio, operators } = startup::parse(path, &text)?;
-        let chip = gpio.chip.clone();
+        let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let policy = gpio.policy(path, &text)?;
-        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators })
+        Ok(Self { state, listen, advertise, controller, labels, chip, interface, policy, operators })
     }
 }
 
 impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
-        let Self { chip: _, allow, aliases, safe, restore, default_lease_s } = self;
+        let Self { chip: _, interface: _, allow, aliases, safe, restore, default_lease_s } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
         let lines: BTreeMap<String, LineId> =
             aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
@@ -212,12 +234,13 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let config = load(
-            "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\nallow = [17, 18]\n\
+            "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\ninterface = 'v1'\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off' }\ndefault_lease_s = 5\n\
              [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
         )
         .unwrap();
+        assert_eq!(config.interface, Some(Interface::V1));
         assert_eq!(config.policy.line_of("heater"), Some(LineId(17)));
         assert_eq!(config.policy.safe_state(LineId(17)), SafeState::Low);
         assert_eq!(config.policy.safe_state(LineId(18)), SafeState::Hold);

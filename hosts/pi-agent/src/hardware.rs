@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics};
+use hal_core::linux::{CdevError, Identity, Interface, LinuxBoard, LinuxBuses, ProcfsMetrics, find_header};
 use proto::control::v1::Inventory;
 
 /// A board, a source of metrics, and what the machine says of itself.
@@ -18,14 +18,19 @@ pub struct Hardware<B, M, U> {
 }
 
 impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
-    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header.
+    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header; through this of the
+    /// kernel's interfaces, or the better of those it has.
     ///
     /// # Errors
     ///
     /// If there is no such chip, or it may not be opened.
-    pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
+    pub fn of_this_machine(chip: Option<&Path>, interface: Option<Interface>) -> Result<Self, CdevError> {
+        let chip = chip.map_or_else(find_header, |chip| Ok(chip.to_owned()))?;
         Ok(Self {
-            board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
+            board: match interface {
+                Some(interface) => LinuxBoard::open_through(interface, &chip)?,
+                None => LinuxBoard::open(&chip)?,
+            },
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
             inventory: inventory(Identity::read(Path::new("/"))),

@@ -88,22 +88,18 @@ impl Trace {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.rest = bytes.split_off(whole);
         let text = String::from_utf8_lossy(&bytes);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        lines
-            .map(|line| parse(line).ok_or_else(|| io::Error::other(line.to_string())))
-            .filter_map(|told| self.ours(told))
-            .collect()
+        let mut all = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let (number, told) = parse(line).ok_or_else(|| io::Error::other(line.to_string()))?;
+            all.extend(self.own(number).map(|line| Told { line, ..told }));
+        }
+        Ok(all)
     }
 
-    /// In the chip's own numbers.
-    fn ours(&self, told: io::Result<(u32, Told)>) -> Option<io::Result<Told>> {
-        let (number, told) = match told {
-            Ok(told) => told,
-            Err(error) => return Some(Err(error)),
-        };
-        let offset = number.checked_sub(self.base).and_then(|offset| u16::try_from(offset).ok());
-        let line = offset.filter(|offset| *offset < self.lines).map(LineId)?;
-        Some(Ok(Told { line, ..told }))
+    /// The chip's own number of a line.
+    fn own(&self, number: u32) -> Option<LineId> {
+        let offset = u16::try_from(number.checked_sub(self.base)?).ok()?;
+        (offset < self.lines).then_some(LineId(offset))
     }
 }
 
@@ -148,9 +144,10 @@ mod tests {
         assert_eq!(of(set), Some((987, 71, 2_045_678_000, Act::Set(false))));
         let get = "  my - name-7  [001] d..1.    12.000001: gpio_value: 0 get 1";
         assert_eq!(of(get), Some((0, 7, 12_000_001_000, Act::Read(true))));
-        let direction =
-            |way| of(&["a-1 [000] ..... 0.000001: gpio_direction: 5 ", way, " (0)"].concat()).map(|told| told.3);
-        assert_eq!((direction(" in"), direction("out")), (Some(Act::Input), Some(Act::Output)));
+        let input = "a-1 [000] ..... 0.000001: gpio_direction: 5  in (0)";
+        assert_eq!(of(input), Some((5, 1, 1_000, Act::Input)));
+        let output = "a-1 [000] ..... 0.000001: gpio_direction: 5 out (0)";
+        assert_eq!(of(output), Some((5, 1, 1_000, Act::Output)));
         assert_eq!(parse("CPU:0 [LOST 12 EVENTS]"), None);
     }
 }
