@@ -1,0 +1,167 @@
+//! What there is in the machine: a simulated chip, its trace, a controller, and the agent as a process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use hal_core::conformance::kernel::{Act, GpioSim, Told, Trace};
+use hal_core::linux::LinuxBoard;
+use hal_core::{Board, Instant, LineId};
+use mtls::{Dialer, Expect};
+use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::agent::v1::{GpioRequest, GpioResponse, GpioState};
+use proto::control::v1::Inventory;
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{Cluster, eventually};
+use tokio::process::{Child, Command};
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// The chip of all Raspberry Pis before the 4.
+const LABEL: &str = "pinctrl-bcm2835";
+const LINES: u16 = 54;
+/// The highest line that the policy allows, as on a Raspberry Pi's header.
+const LAST_ALLOWED: u16 = 27;
+const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7444);
+
+/// The lines with a declared safe state, and the raw level of it.
+pub(crate) const SAFE: [(LineId, bool); 3] = [(LineId(17), false), (LineId(18), true), (LineId(22), false)];
+
+/// All of it.
+pub(crate) struct World {
+    pub(crate) sim: GpioSim,
+    trace: Trace,
+    /// Only to look, and for its clock.
+    pub(crate) board: LinuxBoard,
+    cluster: Cluster,
+    dialer: Dialer,
+    program: PathBuf,
+}
+
+/// A running agent; killed when the value goes.
+pub(crate) struct Agent {
+    pub(crate) process: Child,
+    pub(crate) client: NodeAgentClient<Channel>,
+}
+
+impl World {
+    pub(crate) async fn make(program: PathBuf) -> Self {
+        let sim = GpioSim::new(LABEL, LINES).expect("a kernel with gpio-sim, and root");
+        let trace = Trace::of_chip(LABEL, LINES).expect("tracefs");
+        let board = LinuxBoard::open_header().unwrap();
+        // What a dead agent leaves looks driven the unsafe way: gpio-sim sets a released line to its pull.
+        for (line, safe) in SAFE {
+            sim.pull(line, !safe).unwrap();
+        }
+        let cluster = Cluster::start().await;
+        let (token, controller) = (cluster.token(1).await, cluster.address.to_string());
+        pi_agent::join(&token, &controller, "pi", Inventory::default(), &cluster.folder("node")).await.unwrap();
+        let anna = cluster.credentials(&cluster.issuer(), "operator/anna", SystemTime::now());
+        let dialer = cluster.dialer(&anna);
+        Self { sim, trace, board, cluster, dialer, program }
+    }
+
+    /// Writes the configuration for agents to come.
+    pub(crate) fn configure(&self, interface: &str) {
+        let text = format!(
+            "state = '{}'\nlisten = '{ADDRESS}'\n[gpio]\ninterface = '{interface}'\n\
+             safe = {{ GPIO17 = 'low', GPIO18 = 'high', GPIO22 = 'low' }}\n\
+             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
+            self.cluster.folder("node").display()
+        );
+        std::fs::write(self.cluster.folder("agent.toml"), text).unwrap();
+    }
+
+    /// `pi-agent`, about to be run.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(subcommand).arg("--config").arg(self.cluster.folder("agent.toml"));
+        command.env("PI_LOG", "warn").kill_on_drop(true);
+        command
+    }
+
+    /// Starts an agent and waits until it answers.
+    pub(crate) async fn agent(&self) -> Agent {
+        let process = self.command("serve").spawn().expect("pi-agent");
+        let agent = Agent { process, client: self.client() };
+        agent.answers().await;
+        agent
+    }
+
+    /// A connection of its own.
+    pub(crate) fn client(&self) -> NodeAgentClient<Channel> {
+        let channel = self.dialer.channel(&ADDRESS.to_string(), Expect::Node("pi".to_owned()));
+        NodeAgentClient::new(channel.unwrap())
+    }
+
+    /// Where a file of this test may lie.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.cluster.folder(name)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.board.now()
+    }
+
+    /// What the driver was told since the last look. None of it concerns a reserved line, whatever is tested.
+    pub(crate) fn told(&mut self) -> Vec<Told> {
+        let told = self.trace.take().unwrap();
+        let reserved = told.iter().find(|told| told.line.0 > LAST_ALLOWED);
+        assert!(reserved.is_none(), "a reserved line was touched: {reserved:?}");
+        told
+    }
+
+    /// The level of a wire.
+    pub(crate) fn wire(&self, pin: u16) -> bool {
+        self.sim.value(LineId(pin)).unwrap()
+    }
+}
+
+impl Agent {
+    async fn answers(&self) {
+        eventually(async || self.client.clone().health_check(()).await.is_ok()).await;
+    }
+
+    /// Its process, which has one thread that uses lines.
+    pub(crate) fn pid(&self) -> Pid {
+        pid(&self.process)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) async fn call(&self, request: GpioRequest) -> Result<GpioResponse, Status> {
+        Ok(self.client.clone().control_gpio(request).await?.into_inner())
+    }
+
+    pub(crate) async fn set(&self, pin: u16, high: bool) {
+        self.call(set(pin, high)).await.unwrap();
+    }
+}
+
+pub(crate) fn pid(process: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(process.id().expect("it runs")).unwrap()).unwrap()
+}
+
+pub(crate) fn set(pin: u16, high: bool) -> GpioRequest {
+    let state = if high { GpioState::High } else { GpioState::Low };
+    GpioRequest { pin: Some(pin.into()), state: state.into(), ..GpioRequest::default() }
+}
+
+/// The levels that were set at one line, in order.
+pub(crate) fn levels(told: &[Told], line: LineId) -> Vec<bool> {
+    let at = told.iter().filter(|told| told.line == line);
+    at.filter_map(|told| if let Act::Set(level) = told.act { Some(level) } else { None }).collect()
+}
+
+/// Asserts that these acts are those of an agent that makes every line safe and does nothing else: level and direction in
+/// one step, line by line.
+pub(crate) fn assert_makes_safe(told: &[Told], thread: Pid) {
+    let expected: Vec<_> =
+        SAFE.iter().flat_map(|(line, level)| [(*line, Act::Set(*level)), (*line, Act::Output)]).collect();
+    let seen: Vec<_> = told.iter().map(|told| (told.line, told.act)).collect();
+    assert_eq!(seen, expected);
+    let other = told.iter().find(|told| i64::from(told.thread) != i64::from(thread.as_raw_nonzero().get()));
+    assert!(other.is_none(), "by another: {other:?}");
+}
