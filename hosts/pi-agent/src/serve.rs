@@ -67,7 +67,8 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// If the state folder holds no node's certificate, or the server fails. A control plane that cannot be reached is no
+/// If the state folder holds no node's certificate, or the server fails; lines that a killed agent left driven are safe by
+/// then all the same. A control plane that cannot be reached is no
 /// error: the agent works without, and goes on trying.
 pub async fn serve<B, M, U>(
     config: Config,
@@ -81,6 +82,9 @@ where
     U: Buses<I2c: Send> + Send + 'static,
 {
     let Hardware { board, buses, metrics, inventory } = hardware;
+    // First of all, and even if all else fails: the agent before this one may have been killed while it drove a line.
+    let mut agent = Agent::new(board, config.policy.clone());
+    restore(&mut agent);
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -89,9 +93,7 @@ where
     let address = listener.local_addr()?;
 
     let starts = boots::count(&config.state)?;
-    let mut agent =
-        Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
-    restore(&mut agent);
+    let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
     let node =
         Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
     let mut uplink = None;
