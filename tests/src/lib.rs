@@ -4,6 +4,7 @@
 mod binary;
 mod cluster;
 mod gpio;
+pub mod kernel;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};

@@ -103,6 +103,13 @@ impl Trace {
     }
 }
 
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // If it goes on all the same, every act at a line is a little dearer, and nothing else.
+        _ = fs::write(Path::new(TRACING).join("events/gpio/enable"), "0");
+    }
+}
+
 /// The kernel's number of a chip's first line, which tracing goes by.
 fn base(label: &str) -> io::Result<u32> {
     for entry in fs::read_dir("/sys/class/gpio")?.flatten() {

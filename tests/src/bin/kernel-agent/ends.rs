@@ -12,7 +12,7 @@ use tests::claim;
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
-use crate::world::{Agent, SAFE, World, assert_makes_safe, levels, pid, set};
+use tests::kernel::{Agent, SAFE, World, assert_makes_safe, levels, pid, set};
 
 /// A lease runs out: the kernel's line is safe, in time, and a late call does not arm it again.
 pub(crate) async fn lease(world: &mut World) {

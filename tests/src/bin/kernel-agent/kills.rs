@@ -9,7 +9,7 @@ use tests::claim;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
-use crate::world::{Agent, World, assert_makes_safe, set};
+use tests::kernel::{Agent, World, assert_makes_safe, set};
 
 /// How long after its start a successor may take.
 const LIMIT: Duration = Duration::from_millis(500);

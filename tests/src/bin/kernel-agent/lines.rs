@@ -9,7 +9,7 @@ use proto::agent::v1::{
 use tests::claim;
 use tonic::Code;
 
-use crate::world::{World, levels, set};
+use tests::kernel::{World, levels, set};
 
 fn operation(pin: u32, operation: Operation) -> GpioRequest {
     GpioRequest { pin: Some(pin), operation: Some(operation), ..GpioRequest::default() }

@@ -11,12 +11,11 @@ mod ends;
 mod kills;
 mod lines;
 mod watching;
-mod world;
 
 use std::path::PathBuf;
 
 use clap::Parser;
-use world::World;
+use tests::kernel::World;
 
 /// Holds pi-agent against its promises on a kernel's GPIO driver.
 #[derive(Parser)]

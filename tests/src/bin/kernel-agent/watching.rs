@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tonic::Streaming;
 
-use crate::world::{Agent, World};
+use tests::kernel::{Agent, World};
 
 const LINE: LineId = LineId(24);
 /// Long enough for an edge to reach the kernel's queue.

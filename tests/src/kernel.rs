@@ -1,4 +1,7 @@
-//! What there is in the machine: a simulated chip, its trace, a controller, and the agent as a process.
+//! What there is in a virtual machine with gpio-sim (`tests/vm/run`): a simulated chip, its trace, a controller, and the
+//! agent as a process. Wants to be root. All of it panics where something fails: there is no test without.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,42 +15,53 @@ use proto::agent::v1::node_agent_client::NodeAgentClient;
 use proto::agent::v1::{GpioRequest, GpioResponse, GpioState};
 use proto::control::v1::Inventory;
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Cluster, eventually};
 use tokio::process::{Child, Command};
 use tonic::Status;
 use tonic::transport::Channel;
+
+use crate::{Cluster, eventually};
 
 /// The chip of all Raspberry Pis before the 4.
 const LABEL: &str = "pinctrl-bcm2835";
 const LINES: u16 = 54;
 /// The highest line that the policy allows, as on a Raspberry Pi's header.
 const LAST_ALLOWED: u16 = 27;
+/// Where the agent serves.
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7444);
 
 /// The lines with a declared safe state, and the raw level of it.
-pub(crate) const SAFE: [(LineId, bool); 3] = [(LineId(17), false), (LineId(18), true), (LineId(22), false)];
+pub const SAFE: [(LineId, bool); 3] = [(LineId(17), false), (LineId(18), true), (LineId(22), false)];
 
 /// All of it.
-pub(crate) struct World {
-    pub(crate) sim: GpioSim,
-    trace: Trace,
+pub struct World {
+    /// The chip.
+    pub sim: GpioSim,
+    /// `None`: not traced any more.
+    trace: Option<Trace>,
     /// Only to look, and for its clock.
-    pub(crate) board: LinuxBoard,
+    pub board: LinuxBoard,
     cluster: Cluster,
     dialer: Dialer,
     program: PathBuf,
 }
 
 /// A running agent; killed when the value goes.
-pub(crate) struct Agent {
-    pub(crate) process: Child,
-    pub(crate) client: NodeAgentClient<Channel>,
+pub struct Agent {
+    /// Its process.
+    pub process: Child,
+    /// A connection to it.
+    pub client: NodeAgentClient<Channel>,
 }
 
 impl World {
-    pub(crate) async fn make(program: PathBuf) -> Self {
+    /// Makes chip and controller, and has a node join; `program` is the agent.
+    ///
+    /// # Panics
+    ///
+    /// Without gpio-sim, tracefs or the rights.
+    pub async fn make(program: PathBuf) -> Self {
         let sim = GpioSim::new(LABEL, LINES).expect("a kernel with gpio-sim, and root");
-        let trace = Trace::of_chip(LABEL, LINES).expect("tracefs");
+        let trace = Some(Trace::of_chip(LABEL, LINES).expect("tracefs"));
         let board = LinuxBoard::open_header().unwrap();
         // What a dead agent leaves looks driven the unsafe way: gpio-sim sets a released line to its pull.
         for (line, safe) in SAFE {
@@ -61,8 +75,12 @@ impl World {
         Self { sim, trace, board, cluster, dialer, program }
     }
 
-    /// Writes the configuration for agents to come.
-    pub(crate) fn configure(&self, interface: &str) {
+    /// Writes the configuration for agents to come, with this of the kernel's interfaces: `v1` or `v2`.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn configure(&self, interface: &str) {
         let text = format!(
             "state = '{}'\nlisten = '{ADDRESS}'\n[gpio]\ninterface = '{interface}'\n\
              safe = {{ GPIO17 = 'low', GPIO18 = 'high', GPIO22 = 'low' }}\n\
@@ -73,7 +91,7 @@ impl World {
     }
 
     /// `pi-agent`, about to be run.
-    pub(crate) fn command(&self, subcommand: &str) -> Command {
+    pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(subcommand).arg("--config").arg(self.cluster.folder("agent.toml"));
         command.env("PI_LOG", "warn").kill_on_drop(true);
@@ -81,7 +99,11 @@ impl World {
     }
 
     /// Starts an agent and waits until it answers.
-    pub(crate) async fn agent(&self) -> Agent {
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub async fn agent(&self) -> Agent {
         let process = self.command("serve").spawn().expect("pi-agent");
         let agent = Agent { process, client: self.client() };
         agent.answers().await;
@@ -89,30 +111,48 @@ impl World {
     }
 
     /// A connection of its own.
-    pub(crate) fn client(&self) -> NodeAgentClient<Channel> {
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn client(&self) -> NodeAgentClient<Channel> {
         let channel = self.dialer.channel(&ADDRESS.to_string(), Expect::Node("pi".to_owned()));
         NodeAgentClient::new(channel.unwrap())
     }
 
     /// Where a file of this test may lie.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.cluster.folder(name)
     }
 
-    pub(crate) fn now(&self) -> Instant {
+    /// Now, on the kernel's clock.
+    pub fn now(&self) -> Instant {
         self.board.now()
     }
 
     /// What the driver was told since the last look. None of it concerns a reserved line, whatever is tested.
-    pub(crate) fn told(&mut self) -> Vec<Told> {
-        let told = self.trace.take().unwrap();
+    ///
+    /// # Panics
+    ///
+    /// If it does, or the trace has ended or is not whole.
+    pub fn told(&mut self) -> Vec<Told> {
+        let told = self.trace.as_mut().expect("a trace").take().unwrap();
         let reserved = told.iter().find(|told| told.line.0 > LAST_ALLOWED);
         assert!(reserved.is_none(), "a reserved line was touched: {reserved:?}");
         told
     }
 
+    /// Ends the trace, which makes every act at a line dearer.
+    pub fn untraced(&mut self) {
+        self.trace = None;
+    }
+
     /// The level of a wire.
-    pub(crate) fn wire(&self, pin: u16) -> bool {
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn wire(&self, pin: u16) -> bool {
         self.sim.value(LineId(pin)).unwrap()
     }
 }
@@ -122,42 +162,71 @@ impl Agent {
         eventually(async || self.client.clone().health_check(()).await.is_ok()).await;
     }
 
-    /// Its process, which has one thread that uses lines.
-    pub(crate) fn pid(&self) -> Pid {
+    /// Its process; the one thread that uses lines has the same number.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn pid(&self) -> Pid {
         pid(&self.process)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    pub(crate) async fn call(&self, request: GpioRequest) -> Result<GpioResponse, Status> {
+    /// One `ControlGPIO`.
+    ///
+    /// # Errors
+    ///
+    /// What the agent answers.
+    pub async fn call(&self, request: GpioRequest) -> Result<GpioResponse, Status> {
         Ok(self.client.clone().control_gpio(request).await?.into_inner())
     }
 
-    pub(crate) async fn set(&self, pin: u16, high: bool) {
+    /// Sets a line.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub async fn set(&self, pin: u16, high: bool) {
         self.call(set(pin, high)).await.unwrap();
     }
 }
 
-pub(crate) fn pid(process: &Child) -> Pid {
+/// The number of a running process.
+///
+/// # Panics
+///
+/// If it has ended.
+pub fn pid(process: &Child) -> Pid {
     Pid::from_raw(i32::try_from(process.id().expect("it runs")).unwrap()).unwrap()
 }
 
-pub(crate) fn set(pin: u16, high: bool) -> GpioRequest {
+/// A bare write.
+pub fn set(pin: u16, high: bool) -> GpioRequest {
     let state = if high { GpioState::High } else { GpioState::Low };
     GpioRequest { pin: Some(pin.into()), state: state.into(), ..GpioRequest::default() }
 }
 
 /// The levels that were set at one line, in order.
-pub(crate) fn levels(told: &[Told], line: LineId) -> Vec<bool> {
+pub fn levels(told: &[Told], line: LineId) -> Vec<bool> {
     let at = told.iter().filter(|told| told.line == line);
     at.filter_map(|told| if let Act::Set(level) = told.act { Some(level) } else { None }).collect()
 }
 
 /// Asserts that these acts are those of an agent that makes every line safe and does nothing else: level and direction in
 /// one step, line by line.
-pub(crate) fn assert_makes_safe(told: &[Told], thread: Pid) {
+///
+/// # Panics
+///
+/// If they are not.
+pub fn assert_makes_safe(told: &[Told], thread: Pid) {
     let expected: Vec<_> =
         SAFE.iter().flat_map(|(line, level)| [(*line, Act::Set(*level)), (*line, Act::Output)]).collect();
     let seen: Vec<_> = told.iter().map(|told| (told.line, told.act)).collect();
