@@ -5,17 +5,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use hal_core::conformance::kernel::{Act, GpioSim, Told, Trace};
 use hal_core::linux::LinuxBoard;
 use hal_core::{Board, Instant, LineId};
 use mtls::{Dialer, Expect};
+use pi_agent::{Config, Hardware, serve};
 use proto::agent::v1::node_agent_client::NodeAgentClient;
 use proto::agent::v1::{GpioRequest, GpioResponse, GpioState};
 use proto::control::v1::Inventory;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -51,6 +55,26 @@ pub struct Agent {
     pub process: Child,
     /// A connection to it.
     pub client: NodeAgentClient<Channel>,
+}
+
+/// An agent in a thread of this process.
+pub struct AgentWithin {
+    /// A connection to it.
+    pub client: NodeAgentClient<Channel>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl AgentWithin {
+    /// Ends it as a signal would.
+    ///
+    /// # Panics
+    ///
+    /// If it has failed.
+    pub async fn stop(self) {
+        drop((self.client, self.stop));
+        tokio::task::spawn_blocking(move || self.thread.join()).await.unwrap().unwrap();
+    }
 }
 
 impl World {
@@ -106,8 +130,30 @@ impl World {
     pub async fn agent(&self) -> Agent {
         let process = self.command("serve").spawn().expect("pi-agent");
         let agent = Agent { process, client: self.client() };
-        agent.answers().await;
+        answers(&agent.client).await;
         agent
+    }
+
+    /// Has an agent serve in a thread of this process, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub async fn agent_within(&self) -> AgentWithin {
+        let config = self.file("agent.toml");
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let config = Config::load(&config).unwrap();
+                let hardware = Hardware::of_this_machine(None, config.interface).unwrap();
+                let listener = TcpListener::bind(config.listen).await.unwrap();
+                serve(config, hardware, listener, async { drop(stopped.await) }).await.unwrap();
+            });
+        });
+        let client = self.client();
+        answers(&client).await;
+        AgentWithin { client, stop, thread }
     }
 
     /// A connection of its own.
@@ -158,10 +204,6 @@ impl World {
 }
 
 impl Agent {
-    async fn answers(&self) {
-        eventually(async || self.client.clone().health_check(()).await.is_ok()).await;
-    }
-
     /// Its process; the one thread that uses lines has the same number.
     ///
     /// # Panics
@@ -197,6 +239,10 @@ impl Agent {
     pub async fn set(&self, pin: u16, high: bool) {
         self.call(set(pin, high)).await.unwrap();
     }
+}
+
+async fn answers(client: &NodeAgentClient<Channel>) {
+    eventually(async || client.clone().health_check(()).await.is_ok()).await;
 }
 
 /// The number of a running process.

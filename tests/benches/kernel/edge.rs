@@ -11,15 +11,20 @@ use hal_core::LineId;
 use hal_core::linux::Interface;
 use proto::agent::v1::gpio_record::Record;
 use proto::agent::v1::line_name::Name;
-use proto::agent::v1::{GpioRecord, LineName, WatchGpioRequest};
+use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::agent::v1::{GpioRecord, GpioRequest, LineName, WatchGpioRequest};
 use tests::kernel::World;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
+use crate::series::Series;
 use crate::{EDGES, LINES, Trio, in_turn};
+
+type Client = NodeAgentClient<Channel>;
 
 /// Between two edges, so that nothing of the last is under way.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -65,12 +70,11 @@ impl Bare {
     }
 }
 
-/// From before the pull is written until the edge is in hand, in microseconds.
-pub(crate) async fn measure(interface: Interface, world: &World, rounds: usize) -> Trio {
-    let agent = world.agent().await;
+/// From before the pull is written until the edge is in hand, in microseconds. `client` is connected to the agent.
+pub(crate) async fn measure(interface: Interface, world: &World, mut client: Client, rounds: usize) -> Trio {
     let line = LineName { name: Some(Name::Pin(LINES[0].0.into())) };
     let request = WatchGpioRequest { lines: vec![line], ..WatchGpioRequest::default() };
-    let mut records = agent.client.clone().watch_gpio(request).await.expect("a watch").into_inner();
+    let mut records = client.watch_gpio(request).await.expect("a watch").into_inner();
     assert!(matches!(next(&mut records).await, Record::Snapshot(_)), "the level comes first");
     let chip = world.sim.device();
     let mut bare = [Bare::request(interface, chip, LINES[1]), Bare::request(interface, chip, LINES[2])];
@@ -92,6 +96,23 @@ pub(crate) async fn measure(interface: Interface, world: &World, rounds: usize) 
         }
     }
     trio
+}
+
+/// The same connection's share: a call that reads a line, one message there and one back, in microseconds.
+pub(crate) async fn network(mut client: Client, rounds: usize) -> Series {
+    let mut calls = Series::default();
+    for _ in 0..rounds {
+        let mut samples = Vec::with_capacity(EDGES);
+        for _ in 0..EDGES {
+            sleep(PAUSE).await;
+            let request = GpioRequest { pin: Some(LINES[0].0.into()), ..GpioRequest::default() };
+            let start = Instant::now();
+            client.control_gpio(request).await.expect("an answer");
+            samples.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        calls.round(samples);
+    }
+    calls
 }
 
 async fn next(records: &mut Streaming<GpioRecord>) -> Record {

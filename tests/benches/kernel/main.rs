@@ -53,8 +53,19 @@ async fn main() {
     }
     for (interface, name) in [(Interface::V1, "v1"), (Interface::V2, "v2")] {
         world.configure(name);
-        let edges = edge::measure(interface, &world, rounds).await;
+        let agent = world.agent_within().await;
+        let edges = edge::measure(interface, &world, agent.client.clone(), rounds).await;
         println!("{}", row(format!("P16: an edge to its client, {name}"), edges, 1.5));
+        let calls = edge::network(agent.client.clone(), rounds).await;
+        println!(
+            "| a call on the same connection, {name}, µs | {:.0} | {:.0} |",
+            calls.quantile(0.5),
+            calls.quantile(0.99)
+        );
+        agent.stop().await;
+        let agent = world.agent().await;
+        let edges = edge::measure(interface, &world, agent.client.clone(), rounds).await;
+        println!("{}", row(format!("the same from process to process, {name}"), edges, 1.5));
     }
 }
 
