@@ -58,7 +58,7 @@ async fn main() {
         println!("{}", row(format!("P16: an edge to its client, {name}"), edges, 1.5));
         let calls = edge::network(agent.client.clone(), rounds).await;
         println!(
-            "| a call on the same connection, {name}, µs | {:.0} | {:.0} |",
+            "| a call on the same connection, {name}, µs | {:.0} | {:.0} | | | | | | |",
             calls.quantile(0.5),
             calls.quantile(0.99)
         );
