@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hal_core::conformance::kernel::{Act, GpioSim, Told, Trace};
 use hal_core::linux::LinuxBoard;
@@ -200,6 +200,16 @@ impl World {
     /// If that fails.
     pub fn wire(&self, pin: u16) -> bool {
         self.sim.value(LineId(pin)).unwrap()
+    }
+}
+
+impl Drop for Agent {
+    /// The next one needs its port and its lines: it has ended when this returns.
+    fn drop(&mut self) {
+        _ = self.process.start_kill(); // fails only if it has ended
+        while matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
