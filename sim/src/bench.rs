@@ -38,6 +38,11 @@ impl Bench {
         self.shared.with(|state, _| state.pad(line).map_or(Level::Floating, |pad| pad.level))
     }
 
+    /// The level that the chip itself drives at a line; `None` while it lets go. Pulls do not count.
+    pub fn driven(&self, line: LineId) -> Option<bool> {
+        self.shared.with(|state, _| state.pad(line).ok()?.driven())
+    }
+
     /// Connects a line's wire to the supply or to ground, or lets go of it.
     pub fn drive(&self, line: LineId, high: Option<bool>) {
         let outside = high.map_or(Driver::OPEN, Driver::strong);

@@ -6,7 +6,7 @@ use std::task::Waker;
 use hal_core::{Bias, Drive, FaultKind, Instant, Label, LineConfig, LineMode};
 
 use crate::edges::EdgeQueue;
-use crate::net::{Driver, Level};
+use crate::net::{Driver, Level, Strength};
 
 /// Changes of level that a line remembers, so that a simulation may run for months.
 const HISTORY: usize = 4096;
@@ -54,6 +54,12 @@ impl Pad {
     /// Everything on this line that drives the wire.
     pub(crate) fn drivers(&self) -> [Driver; 3] {
         [self.output.map_or(Driver::OPEN, output_driver), self.pull, self.outside]
+    }
+
+    /// The level that the chip drives, unless it lets go.
+    pub(crate) fn driven(&self) -> Option<bool> {
+        let driver = output_driver(self.output?);
+        (driver.strength == Strength::Strong).then_some(driver.high)
     }
 
     /// Takes on direction, bias and level in one step.

@@ -51,6 +51,10 @@ impl<B: Board> Harness for AtBench<B> {
         new
     }
 
+    fn driven(&mut self, line: LineId) -> Option<bool> {
+        self.bench.driven(line)
+    }
+
     fn settle(&mut self, time: Duration) {
         self.bench.clock().advance(time);
     }

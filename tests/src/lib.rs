@@ -5,6 +5,7 @@ mod binary;
 mod cluster;
 mod gpio;
 pub mod history;
+pub mod kernel;
 mod lone;
 mod proxy;
 mod size;

@@ -8,11 +8,10 @@ use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use embedded_hal::digital::{InputPin, OutputPin};
+use hal_core::conformance::kernel::GpioSim;
 use hal_core::linux::{Cdev2Board, LinuxBoard, LinuxLine};
 use hal_core::{Board, Edges, Fault, FaultKind, Line, LineConfig, LineId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::gpio_sim::GpioSim;
 
 type Outcome = Result<(), Box<dyn Error>>;
 

@@ -4,7 +4,6 @@
 //! a kernel with that module, and `tests/vm/conformance` runs it in a virtual machine that has one. With `registers` it
 //! takes the header of an emulated Raspberry Pi 3, and its PWM block: `tests/vm/pi3`.
 
-mod gpio_sim;
 mod harness;
 mod linux;
 mod pwm;
@@ -13,7 +12,7 @@ mod registers;
 use std::error::Error;
 use std::process::ExitCode;
 
-use gpio_sim::GpioSim;
+use hal_core::conformance::kernel::{GpioSim, Trace};
 use hal_core::conformance::{Report, run};
 use hal_core::linux::{Cdev2Board, CdevBoard, LinuxBoard, persist_outputs};
 use hal_core::{Board, ChipInfo};
@@ -61,9 +60,10 @@ fn on_gpio_sim() -> Result<bool, Box<dyn Error>> {
     let chosen = (&*label, lines, backend) == (LABEL, LINES, "gpiocdev");
 
     let mut report = Report::default();
-    run(&mut OnGpioSim { board: CdevBoard::open_header()?, sim: &sim, too_many: 40 }, "gpio-cdev", &mut report);
-    run(&mut OnGpioSim { board: Cdev2Board::open_header()?, sim: &sim, too_many: 100 }, "gpiocdev", &mut report);
-    run(&mut OnGpioSim { board: LinuxBoard::open_header()?, sim: &sim, too_many: 100 }, "chosen at start", &mut report);
+    let mut trace = Trace::of_chip(LABEL, LINES)?;
+    run(&mut OnGpioSim::new(CdevBoard::open_header()?, &sim, &mut trace, 40), "gpio-cdev", &mut report);
+    run(&mut OnGpioSim::new(Cdev2Board::open_header()?, &sim, &mut trace, 100), "gpiocdev", &mut report);
+    run(&mut OnGpioSim::new(LinuxBoard::open_header()?, &sim, &mut trace, 100), "chosen at start", &mut report);
     println!("{report}");
     Ok(beyond_the_traits(sim)? && chosen && report.failures().next().is_none())
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hal_core::conformance::{Harness, Need};
 use hal_core::{Board, LineId};
 
+const GPFSEL1: &str = "0x3f200004";
 const GPSET0: &str = "0x3f20001c";
 const GPCLR0: &str = "0x3f200028";
 const GPLEV0: &str = "0x3f200034";
@@ -36,6 +37,7 @@ impl<B: Board> Harness for OnRegisters<B> {
             Need::LetGo => Some("the emulated chip has no pulls"),
             Need::SharedWire => Some("a wire of the emulated chip has the level that was set last"),
             Need::History => Some("nothing records the levels of the emulated chip"),
+            Need::Persistence => Some("this kernel makes an input of a line when it is released"),
             Need::Edges => Some("the emulated chip raises no interrupts"),
             _ => None,
         }
@@ -49,18 +51,27 @@ impl<B: Board> Harness for OnRegisters<B> {
     }
 
     fn level(&mut self, line: LineId) -> Option<bool> {
-        let levels = devmem(&[GPLEV0, "32"]).expect("devmem reads");
-        let levels = u32::from_str_radix(levels.trim().trim_start_matches("0x"), 16).expect("a number");
-        Some(levels >> line.0 & 1 == 1)
+        Some(register(GPLEV0) >> line.0 & 1 == 1)
     }
 
     fn changes(&mut self, _: LineId) -> Vec<bool> {
         Vec::new()
     }
 
+    /// GPFSEL1 has three bits for each of the lines 10 to 19: 1 is an output.
+    fn driven(&mut self, line: LineId) -> Option<bool> {
+        let function = register(GPFSEL1) >> (3 * (line.0 - 10)) & 0b111;
+        (function == 1).then(|| self.level(line))?
+    }
+
     fn settle(&mut self, time: Duration) {
         thread::sleep(time);
     }
+}
+
+fn register(address: &str) -> u32 {
+    let value = devmem(&[address, "32"]).expect("devmem reads");
+    u32::from_str_radix(value.trim().trim_start_matches("0x"), 16).expect("a number")
 }
 
 pub(crate) fn devmem(arguments: &[&str]) -> io::Result<String> {

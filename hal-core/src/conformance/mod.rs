@@ -36,6 +36,9 @@
 //!     fn changes(&mut self, _: LineId) -> Vec<bool> {
 //!         Vec::new()
 //!     }
+//!     fn driven(&mut self, _: LineId) -> Option<bool> {
+//!         None
+//!     }
 //!     fn settle(&mut self, time: Duration) {
 //!         std::thread::sleep(time);
 //!     }
@@ -51,6 +54,8 @@
 
 mod claims;
 mod edges;
+#[cfg(feature = "linux")]
+pub mod kernel;
 mod levels;
 mod outputs;
 mod reconfigure;
@@ -92,6 +97,10 @@ pub trait Harness {
     /// The levels that the wire has changed to since the last call, oldest first. Not called without [`Need::History`].
     fn changes(&mut self, line: LineId) -> Vec<bool>;
 
+    /// The raw level that the chip itself drives the wire to; `None` while it lets go. Not called without
+    /// [`Need::Driven`].
+    fn driven(&mut self, line: LineId) -> Option<bool>;
+
     /// Lets time pass on the board's clock, for a change to get through.
     fn settle(&mut self, time: Duration);
 
@@ -116,6 +125,10 @@ pub enum Need {
     SharedWire,
     /// The outside remembers every change of the wire's level, however short.
     History,
+    /// The outside sees what the chip drives, and when it lets go.
+    Driven,
+    /// An output stays driven when nobody has the line any more, as on Raspberry Pi kernels.
+    Persistence,
     /// The chip reports edges.
     Edges,
 }

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use embedded_hal::digital::{OutputPin, StatefulOutputPin};
 
-use super::stand::{Stand, Verdict, check, is_set, reads, works};
+use super::stand::{Stand, Unmet, Verdict, check, is_set, reads, works};
 use super::{Case, Harness, Need};
-use crate::{Bias, Drive, LineConfig};
+use crate::{Bias, Drive, Line, LineConfig};
 
 pub(super) fn cases<H: Harness>() -> Vec<Case<H>> {
     Vec::from([
@@ -17,6 +17,8 @@ pub(super) fn cases<H: Harness>() -> Vec<Case<H>> {
         Case { name: "first level without a glitch", attempt: no_glitch },
         Case { name: "open drain", attempt: open_drain },
         Case { name: "open source", attempt: open_source },
+        Case { name: "what each drive drives", attempt: drives },
+        Case { name: "a released output stays driven", attempt: outlives },
     ])
 }
 
@@ -106,4 +108,55 @@ fn shares<H: Harness>(stand: &mut Stand<'_, H>, config: LineConfig) -> Verdict {
     holds(stand, &mut line, config, !idle, "driven")?;
     works(line.set_state(idle.into()), "set_state")?;
     holds(stand, &mut line, config, idle, "let go again")
+}
+
+/// An open drain never drives high and an open source never low, also when they were something else
+/// before; what is not driven is let go.
+fn drives<H: Harness>(stand: &mut Stand<'_, H>) -> Verdict {
+    stand.needs(Need::Driven)?;
+    for drive in [Drive::PushPull, Drive::OpenDrain, Drive::OpenSource, Drive::OpenDrain] {
+        for first in [true, false] {
+            let config = LineConfig::output(first).with_drive(drive);
+            let mut line = stand.claim(config)?;
+            driven_as(stand, drive, first, "claimed")?;
+            for raw in [!first, first] {
+                works(line.set_state(raw.into()), "set_state")?;
+                driven_as(stand, drive, raw, "written")?;
+                is_set(&mut line, raw, &format!("written as {drive:?}"))?;
+            }
+            drop(line);
+            let mut inverted = stand.claim(config.active_low())?;
+            driven_as(stand, drive, !first, "claimed, active low")?;
+            works(inverted.reconfigure(config), &format!("reconfigure to {config:?}"))?;
+            driven_as(stand, drive, first, "reconfigured")?;
+        }
+    }
+    Ok(())
+}
+
+/// Told to be at this raw level, the chip drives it or lets go, as its drive has it.
+fn driven_as<H: Harness>(stand: &mut Stand<'_, H>, drive: Drive, raw: bool, when: &str) -> Result<(), Unmet> {
+    let expected = match drive {
+        Drive::PushPull => Some(raw),
+        Drive::OpenDrain => (!raw).then_some(false),
+        Drive::OpenSource => raw.then_some(true),
+    };
+    let seen = stand.driven()?;
+    check(seen == expected, format!("{drive:?} {when} as {raw}: drives {seen:?}, expected {expected:?}"))
+}
+
+/// Who takes over a released output finds it as it was left, and it never showed another level.
+fn outlives<H: Harness>(stand: &mut Stand<'_, H>) -> Verdict {
+    stand.needs(Need::Persistence)?;
+    for level in [true, false] {
+        let line = stand.claim(LineConfig::output(level))?;
+        stand.changes()?;
+        drop(line);
+        stand.wire(level, "released")?;
+        let line = stand.claim(LineConfig::output(level))?;
+        drop(line);
+        let seen = stand.changes()?;
+        check(seen.is_empty(), format!("released and claimed again as {level}: the wire went through {seen:?}"))?;
+    }
+    Ok(())
 }

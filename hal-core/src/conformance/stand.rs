@@ -165,6 +165,11 @@ impl<'h, H: Harness> Stand<'h, H> {
         Ok(self.harness.changes(self.line))
     }
 
+    pub(super) fn driven(&mut self) -> Result<Option<bool>, Unmet> {
+        self.needs(Need::Driven)?;
+        Ok(self.harness.driven(self.line))
+    }
+
     pub(super) fn settle(&mut self, time: Duration) {
         self.harness.settle(time);
     }

@@ -22,6 +22,16 @@ pub enum LinuxBoard {
     V2(Cdev2Board),
 }
 
+/// One of the kernel's GPIO interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// The first.
+    V1,
+    /// The second.
+    #[cfg(feature = "uapi-v2")]
+    V2,
+}
+
 /// A line of a [`LinuxBoard`].
 #[derive(Debug)]
 pub enum LinuxLine {
@@ -66,6 +76,19 @@ impl LinuxBoard {
             answer => return answer.map(Self::V2),
         }
         CdevBoard::open(path).map(Self::V1)
+    }
+
+    /// The same through this interface and no other.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LinuxBoard::open`].
+    pub fn open_through(interface: Interface, path: &Path) -> Result<Self, CdevError> {
+        match interface {
+            Interface::V1 => CdevBoard::open(path).map(Self::V1),
+            #[cfg(feature = "uapi-v2")]
+            Interface::V2 => Cdev2Board::open(path).map(Self::V2),
+        }
     }
 }
 

@@ -19,7 +19,11 @@ use super::CdevError;
 pub const HEADER_LABELS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 
 /// The device file of the header chip among the GPIO chips in `/dev`.
-pub(super) fn find_header() -> Result<PathBuf, CdevError> {
+///
+/// # Errors
+///
+/// `Gone` if there is none; `Denied` if this user may not open one that may have been it.
+pub fn find_header() -> Result<PathBuf, CdevError> {
     let mut labels = BTreeMap::new();
     let mut first_failure = None;
     for path in devices(Path::new("/dev")) {

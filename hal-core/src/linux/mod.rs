@@ -33,10 +33,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Instant;
 
-pub use auto::{LinuxBoard, LinuxLine};
+pub use auto::{Interface, LinuxBoard, LinuxLine};
 pub use board::CdevBoard;
 pub use bus::{BusError, LinuxBuses, LinuxI2c, LinuxSpi};
-pub use chip::HEADER_LABELS;
+pub use chip::{HEADER_LABELS, find_header};
 pub use fault::CdevError;
 pub use identity::Identity;
 pub use line::CdevLine;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use agent_lib::{BusPolicy, LineName, Policy, PolicyError, Restore, SafeState};
 use hal_core::LineId;
+use hal_core::linux::Interface;
 use serde::Deserialize;
 use startup::ConfigError;
 use toml::Spanned;
@@ -38,6 +39,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Device file of the GPIO chip; `None`: the one that carries a Raspberry Pi's header.
     pub chip: Option<PathBuf>,
+    /// Which of the kernel's GPIO interfaces to use; `None`: the better of those it has.
+    pub interface: Option<Interface>,
     /// Which lines may be used, under which names, and where they go when they are let go.
     pub policy: Policy,
     /// Line operations a second for each caller; 0 is no limit. A write of several lines counts as many, and a second's
@@ -68,6 +71,7 @@ impl Default for Config {
             controller: None,
             labels: BTreeMap::new(),
             chip: None,
+            interface: None,
             policy: Policy::default(),
             operations_per_second: OPERATIONS_PER_SECOND,
             buses: BusPolicy::default(),
@@ -111,6 +115,8 @@ impl Default for File {
 struct Gpio {
     /// Device file; absent: found by the header's label.
     chip: Option<PathBuf>,
+    /// Absent: the second where the kernel has it.
+    interface: Option<KernelInterface>,
     /// BCM numbers; absent: GPIO0 to 27.
     allow: Option<BTreeSet<u16>>,
     /// Alias to BCM number.
@@ -123,6 +129,22 @@ struct Gpio {
     default_lease_s: Option<Spanned<u32>>,
     /// For each caller; 0: no limit; absent: 20,000.
     operations_per_second: Option<u32>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum KernelInterface {
+    V1,
+    V2,
+}
+
+impl From<KernelInterface> for Interface {
+    fn from(interface: KernelInterface) -> Self {
+        match interface {
+            KernelInterface::V1 => Self::V1,
+            KernelInterface::V2 => Self::V2,
+        }
+    }
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -175,17 +197,29 @@ impl Config {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let File { state, listen, advertise, controller, labels, gpio, bus, operators } = startup::parse(path, &text)?;
-        let chip = gpio.chip.clone();
+        let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;
         let buses = bus.policy(path, &text)?;
-        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operations_per_second, buses, operators })
+        Ok(Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            chip,
+            interface,
+            policy,
+            operations_per_second,
+            buses,
+            operators,
+        })
     }
 }
 
 impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
-        let Self { chip: _, allow, aliases, safe, restore, default_lease_s, operations_per_second: _ } = self;
+        let Self { allow, aliases, safe, restore, default_lease_s, .. } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
         let lines: BTreeMap<String, LineId> =
             aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
@@ -242,12 +276,13 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let config = load(
-            "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\nallow = [17, 18]\n\
+            "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\ninterface = 'v1'\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off', GPIO18 = 'last' }\ndefault_lease_s = 5\noperations_per_second = 7\n\
              [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
         )
         .unwrap();
+        assert_eq!(config.interface, Some(Interface::V1));
         assert_eq!(config.policy.line_of("heater"), Some(LineId(17)));
         assert_eq!(config.policy.safe_state(LineId(17)), SafeState::Low);
         assert_eq!(config.policy.safe_state(LineId(18)), SafeState::Hold);

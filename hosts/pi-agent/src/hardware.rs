@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use agent_lib::PwmBlock;
-use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics, PwmError, SysfsPwmChip};
+use hal_core::linux::{
+    CdevError, Identity, Interface, LinuxBoard, LinuxBuses, ProcfsMetrics, PwmError, SysfsPwmChip, find_header,
+};
 use proto::control::v1::Inventory;
 
 /// A board, a source of metrics, and what the machine says of itself.
@@ -21,15 +23,20 @@ pub struct Hardware<B, M, U> {
 }
 
 impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
-    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header. PWM channels that
-    /// an agent before this one left running are stopped; where none can be had, PWM is made in software.
+    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header; through this of the
+    /// kernel's interfaces, or the better of those it has. PWM channels that an agent before this one left running are
+    /// stopped; where none can be had, PWM is made in software.
     ///
     /// # Errors
     ///
     /// If there is no such chip, or it may not be opened.
-    pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
+    pub fn of_this_machine(chip: Option<&Path>, interface: Option<Interface>) -> Result<Self, CdevError> {
+        let chip = chip.map_or_else(find_header, |chip| Ok(chip.to_owned()))?;
         Ok(Self {
-            board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
+            board: match interface {
+                Some(interface) => LinuxBoard::open_through(interface, &chip)?,
+                None => LinuxBoard::open(&chip)?,
+            },
             pwm: pwm_block(Path::new("/sys")),
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),

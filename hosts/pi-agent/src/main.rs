@@ -99,7 +99,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::OutputsOff { common } => {
             let config = common.load()?;
-            let Hardware { mut board, pwm, .. } = Hardware::of_this_machine(config.chip.as_deref())?;
+            let Hardware { mut board, pwm, .. } = Hardware::of_this_machine(config.chip.as_deref(), config.interface)?;
             if let Some((_, refusal)) = outputs_off(&mut board, &config.policy, &pwm).into_iter().next() {
                 return Err(refusal.into());
             }
@@ -108,7 +108,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let config = common.load()?;
             let shutdown = startup::stop_signal()?;
             let listener = startup::listen(listen.unwrap_or(config.listen)).await?;
-            let hardware = Hardware::of_this_machine(config.chip.as_deref())?;
+            let hardware = Hardware::of_this_machine(config.chip.as_deref(), config.interface)?;
             serve(config, hardware, listener, shutdown).await?;
         }
     }

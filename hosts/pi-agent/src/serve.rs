@@ -68,7 +68,8 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// If the state folder holds no node's certificate, or the server fails. A control plane that cannot be reached is no
+/// If the state folder holds no node's certificate, or the server fails; lines that a killed agent left driven are safe by
+/// then all the same. A control plane that cannot be reached is no
 /// error: the agent works without, and goes on trying.
 pub async fn serve<B, M, U>(
     config: Config,
@@ -82,6 +83,10 @@ where
     U: Buses<I2c: Send> + Send + 'static,
 {
     let Hardware { board, pwm, buses, metrics, inventory } = hardware;
+    // First of all, and even if all else fails: the agent before this one may have been killed while it drove a line.
+    let mut agent = Agent::new(board, config.policy.clone()).with_pwm(pwm);
+    let mut last_levels = LastLevels::load(&config.state);
+    restore(&mut agent, last_levels.levels());
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -90,12 +95,7 @@ where
     let address = listener.local_addr()?;
 
     let starts = boots::count(&config.state)?;
-    let mut agent = Agent::new(board, config.policy.clone())
-        .with_pwm(pwm)
-        .with_epoch(starts)
-        .with_first_token(boots::first_token(starts));
-    let mut last_levels = LastLevels::load(&config.state);
-    restore(&mut agent, last_levels.levels());
+    let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
     let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
     let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
     let mut uplink = None;

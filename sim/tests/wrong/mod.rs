@@ -33,11 +33,15 @@ pub(crate) enum Flaw {
     IgnoresReconfigure,
     /// Reads the level when asked for what was written.
     ForgetsWritten,
+    /// Drives both ways, whatever it was asked.
+    AlwaysPushPull,
+    /// Lets go of an output when it is released.
+    LetsGo,
 }
 
 impl Flaw {
     /// Each flaw, and the cases that are about it.
-    pub(crate) const ALL: [(Self, &'static [&'static str]); 12] = [
+    pub(crate) const ALL: [(Self, &'static [&'static str]); 14] = [
         (Self::ReadsRaw, &["read, active low", "write, active low", "bias", "first level"]),
         (Self::WritesRaw, &["write, active low"]),
         (Self::RememberedRaw, &["write, active low", "first level"]),
@@ -50,6 +54,8 @@ impl Flaw {
         (Self::FetchesInBlocks, &["edges: order, times, numbers"]),
         (Self::IgnoresReconfigure, &["reconfigure", "reconfigure keeps the level", "edges: polarity changed"]),
         (Self::ForgetsWritten, &["open drain", "open source"]),
+        (Self::AlwaysPushPull, &["open drain", "open source", "what each drive drives"]),
+        (Self::LetsGo, &["a released output stays driven"]),
     ];
 }
 
@@ -84,6 +90,7 @@ impl Board for Wrong {
     fn claim(&mut self, id: LineId, config: LineConfig, consumer: &str) -> Result<WrongLine, SimError> {
         let wrong = match self.flaw {
             Flaw::Glitch => config.with_initial(config.active_low),
+            Flaw::AlwaysPushPull => config.with_drive(hal_core::Drive::PushPull),
             Flaw::NoBias => config.with_bias(hal_core::Bias::AsIs),
             Flaw::AsIsIsInput if config.mode == LineMode::AsIs => {
                 LineConfig { mode: LineConfig::input().mode, ..config }
@@ -105,6 +112,15 @@ impl Board for Wrong {
 impl WrongLine {
     fn inverted(&self, flaw: Flaw) -> bool {
         self.flaw == flaw && self.line.config().active_low
+    }
+}
+
+impl Drop for WrongLine {
+    fn drop(&mut self) {
+        if self.flaw == Flaw::LetsGo && self.line.config().is_output() {
+            let released = LineConfig::input().with_bias(hal_core::Bias::PullDown);
+            self.line.reconfigure(released).expect("an input");
+        }
     }
 }
 

@@ -1,22 +1,30 @@
 //! A chip of the kernel module gpio-sim (kernel documentation, "Configfs GPIO Simulator").
 
+use std::borrow::ToOwned;
+use std::format;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::string::{String, ToString};
 
-use hal_core::LineId;
+use crate::LineId;
 
 const CONFIGFS: &str = "/sys/kernel/config/gpio-sim";
 
-/// A chip that the kernel simulates, and the world outside it.
-pub(crate) struct GpioSim {
+/// A chip that the kernel simulates, and the world outside it. It outlives its value; [`GpioSim::unplug`] ends it.
+#[derive(Debug)]
+pub struct GpioSim {
     device: PathBuf,
     sysfs: PathBuf,
 }
 
 impl GpioSim {
-    /// Makes a chip whose lines are named as the Linux of a Raspberry Pi does.
-    pub(crate) fn new(label: &str, lines: u16) -> io::Result<Self> {
+    /// Makes a chip whose lines are named as the Linux of a Raspberry Pi does, all pulled down.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel lacks the module, configfs is not mounted, there is such a chip already, or this user is not root.
+    pub fn new(label: &str, lines: u16) -> io::Result<Self> {
         let chip = Path::new(CONFIGFS).join("pi");
         let bank = chip.join("bank0");
         fs::create_dir_all(&bank)?;
@@ -34,22 +42,34 @@ impl GpioSim {
     }
 
     /// The chip's device file.
-    pub(crate) fn device(&self) -> &Path {
+    pub fn device(&self) -> &Path {
         &self.device
     }
 
     /// Pulls a line from outside. An output does not mind; a pull of the chip's own takes this one's place.
-    pub(crate) fn pull(&self, line: LineId, high: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If there is no such line, or the chip is gone.
+    pub fn pull(&self, line: LineId, high: bool) -> io::Result<()> {
         fs::write(self.line(line).join("pull"), if high { "pull-up" } else { "pull-down" })
     }
 
     /// The level of a line's wire.
-    pub(crate) fn value(&self, line: LineId) -> io::Result<bool> {
+    ///
+    /// # Errors
+    ///
+    /// If there is no such line, or the chip is gone.
+    pub fn value(&self, line: LineId) -> io::Result<bool> {
         Ok(read(&self.line(line).join("value"))? == "1")
     }
 
     /// Takes the chip away, whoever has its lines.
-    pub(crate) fn unplug(self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If it is gone already.
+    pub fn unplug(self) -> io::Result<()> {
         fs::write(Path::new(CONFIGFS).join("pi/live"), "0")
     }
 
