@@ -123,6 +123,22 @@ impl<S: MetricsSource> Meter<S> {
 }
 
 impl Metrics {
+    /// These groups alone; the others are absent.
+    #[must_use]
+    pub fn only(&self, groups: Groups) -> Self {
+        let mut only = self.clone();
+        only.sample.clear(Groups::ALL.without(groups));
+        if !groups.has(Groups::CPU) {
+            (only.cpu_usage_percent, only.cpu_window, only.cpu) = (None, None, None);
+            only.cores.clear();
+        }
+        if !groups.has(Groups::POWER) {
+            only.throttled_since_boot = None;
+        }
+        only.sum_up();
+        only
+    }
+
     fn sum_up(&mut self) {
         let sample = &self.sample;
         let usage = sample.root().and_then(|root| root.usage);

@@ -50,6 +50,11 @@ impl Groups {
         self.0 & other.0 != 0
     }
 
+    /// These groups without `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// These groups one by one.
     pub fn each(self) -> impl Iterator<Item = Self> {
         (0..10).map(|bit| Self(1 << bit)).filter(move |group| self.has(*group))

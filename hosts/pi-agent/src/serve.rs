@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_lib::Agent;
+use agent_lib::{Agent, ConditionKind, Verdict};
 use hal_core::{Board, Buses, MetricsSource};
 use mtls::{
     Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
@@ -16,11 +16,13 @@ use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::buses::BusWorkers;
+use crate::conditions::Conditions;
 use crate::config::Config;
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::sampler;
 use crate::service::{Node, Service};
+use crate::standard::standard_health;
 use crate::uplink::Uplink;
 use crate::{boots, driver, watchdog};
 
@@ -91,9 +93,11 @@ where
     let starts = boots::count(&config.state)?;
     let mut agent =
         Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
-    restore(&mut agent);
+    let policy = restore(&mut agent);
     let node =
         Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
+    node.judge(ConditionKind::Policy, policy);
+    let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
@@ -106,11 +110,17 @@ where
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
     watchdog::ready();
 
-    let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
+    let (health, reporter) = standard_health(&node).await;
+    let routes = mtls::server().add_service(service).add_service(health);
+    let serving = mtls::serve(routes, acceptor, listener, async {
+        shutdown.await;
+        node.stop();
+        reporter.end().await;
+    });
     // Who waits for this agent is answered before it turns to its own affairs.
     let sampling = async {
         sleep(AFTER_START).await;
-        sampler::sample(metrics, &node).await;
+        sampler::sample(metrics, &node, conditions).await;
     };
     let reporting = async {
         sleep(AFTER_START).await;
@@ -130,10 +140,16 @@ where
 }
 
 /// Before the first call is accepted.
-fn restore<B: Board>(agent: &mut Agent<B>) {
+fn restore<B: Board>(agent: &mut Agent<B>) -> Verdict {
     let now = agent.board().now();
+    let mut failed = Vec::new();
     for (line, refusal) in agent.restore(now, &[]) {
         tracing::error!(%line, why = %startup::one_line(&refusal), "cannot be restored");
+        failed.push(line.to_string());
+    }
+    match failed.is_empty() {
+        true => Verdict::holds("InForce", format!("{} lines may be used", agent.policy().allowed().count())),
+        false => Verdict::fails("NotRestored", format!("{} could not be restored: see the log", failed.join(", "))),
     }
 }
 

@@ -4,11 +4,13 @@
 mod answer;
 mod bus;
 mod line;
+mod metrics;
 mod refusal;
 mod system;
 
 pub(crate) use answer::{grant, line_status, outcome, position, reading, record, several, touched};
 pub(crate) use bus::{byte, i2c_parts, spi_transfer};
 pub(crate) use line::{claim, config, level, line, line_name, pulse};
+pub(crate) use metrics::{metrics, resource, stream};
 pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, refusal, status};
-pub(crate) use system::{duration, health, inventory, metrics};
+pub(crate) use system::{duration, health, inventory};
