@@ -14,6 +14,7 @@ mod gpio;
 mod hardware;
 mod join;
 mod metering;
+mod prometheus;
 mod sampler;
 mod serve;
 mod service;

@@ -17,14 +17,14 @@ use tokio::time::sleep;
 use crate::access::Access;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
-use crate::config::Config;
+use crate::config::{Config, Prometheus};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::sampler;
 use crate::service::{Node, Service};
-use crate::standard::standard_health;
+use crate::standard::{reflection, standard_health};
 use crate::uplink::Uplink;
-use crate::{boots, driver, watchdog};
+use crate::{boots, driver, prometheus, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -56,6 +56,9 @@ pub enum ServeError {
     /// The controller's address is wrong.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// The metrics cannot be served.
+    #[error(transparent)]
+    Prometheus(#[from] startup::ListenError),
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
@@ -89,6 +92,10 @@ where
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
     let address = listener.local_addr()?;
+    let scrapes = match config.prometheus {
+        Some(Prometheus { listen, tls }) => Some((startup::listen(listen).await?, tls.then(|| acceptor.clone()))),
+        None => None,
+    };
 
     let starts = boots::count(&config.state)?;
     let mut agent =
@@ -111,7 +118,10 @@ where
     watchdog::ready();
 
     let (health, reporter) = standard_health(&node).await;
-    let routes = mtls::server().add_service(service).add_service(health);
+    let routes = mtls::server()
+        .add_service(service)
+        .add_service(health)
+        .add_optional_service(reflection(&node, config.reflection));
     let serving = mtls::serve(routes, acceptor, listener, async {
         shutdown.await;
         node.stop();
@@ -129,11 +139,18 @@ where
             None => std::future::pending().await,
         }
     };
+    let scraping = async {
+        match scrapes {
+            Some((listener, acceptor)) => prometheus::serve(node.clone(), listener, acceptor).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = serving => ended,
         () = sampling => Ok(()),
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
+        () = scraping => Ok(()),
     };
     node.let_go();
     Ok(ended?)

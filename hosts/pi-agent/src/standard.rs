@@ -9,6 +9,8 @@ use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tonic_reflection::server::Builder;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::access::Right;
 use crate::service::Node;
@@ -57,4 +59,15 @@ impl Reporter {
             self.0.clear_service_status(name).await;
         }
     }
+}
+
+/// What methods and messages there are, for grpcurl and its like; `None` unless it is asked for.
+pub(crate) fn reflection<B: Board>(
+    node: &Arc<Node<B>>,
+    wanted: bool,
+) -> Option<Checked<ServerReflectionServer<impl ServerReflection>, B>> {
+    let builder = Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
+    // our own descriptors can always be decoded
+    let service = wanted.then(|| builder.with_service_name(NAMES[1]).build_v1().ok()).flatten()?;
+    Some(InterceptedService::new(service, Check(node.clone())))
 }

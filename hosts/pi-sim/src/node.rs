@@ -3,7 +3,7 @@
 use hal_core::LineId;
 use pi_agent::Hardware;
 use proto::control::v1::Inventory;
-use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback};
+use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback, seed_of};
 
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
@@ -27,5 +27,5 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (Hardware { board, buses, metrics: SimMetrics::new(clock), inventory }, bench)
+    (Hardware { board, buses, metrics: SimMetrics::new(clock).with_seed(seed_of(name)), inventory }, bench)
 }

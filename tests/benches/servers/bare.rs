@@ -12,8 +12,8 @@ use mtls::{Acceptor, Credentials, Limits, OwnCertificate, PeerIdentity, Trust};
 use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
 use proto::agent::v1::{
     CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
-    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, SystemMetrics, TransferI2cRequest, TransferI2cResponse,
-    TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
+    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
+    TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
 use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -45,6 +45,15 @@ impl NodeAgent for Echo {
     }
 
     async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type StreamMetricsStream = Empty<Result<SystemMetrics, Status>>;
+
+    async fn stream_metrics(
+        &self,
+        _: Request<StreamMetricsRequest>,
+    ) -> Result<Response<Self::StreamMetricsStream>, Status> {
         Err(Status::unimplemented("only an echo"))
     }
 
