@@ -49,7 +49,7 @@ impl Readings {
     }
 
     fn due(&self, tick: u32) -> Groups {
-        if tick % RARELY == 0 {
+        if tick.is_multiple_of(RARELY) {
             return Groups::ALL;
         }
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);

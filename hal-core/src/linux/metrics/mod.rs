@@ -66,7 +66,7 @@ impl Default for ProcfsMetrics {
 impl MetricsSource for ProcfsMetrics {
     fn sample(&mut self, groups: Groups, tell: &mut dyn FnMut(Reading<'_>)) {
         let buffer = &mut self.buffer;
-        if self.readings % LOOK_AGAIN == 0 {
+        if self.readings.is_multiple_of(LOOK_AGAIN) {
             self.thermal.find();
             self.power.find();
         }

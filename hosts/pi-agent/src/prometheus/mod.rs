@@ -45,7 +45,8 @@ where
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((connection, _)) => {
-                    let answering = answer(node.clone(), connection);
+                    let answering =
+                        answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http1_only());
                     tokio::spawn(async move {
                         answering.await;
                         drop(permit);
@@ -65,7 +66,7 @@ where
                 if !may_see(&node, connection.peer()) {
                     continue;
                 }
-                let answering = answer(node.clone(), connection);
+                let answering = answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http2_only());
                 tokio::spawn(async move {
                     answering.await;
                     drop(permit);
@@ -86,12 +87,13 @@ fn may_see<B: Board>(node: &Node<B>, peer: &Peer) -> bool {
     allowed.is_ok()
 }
 
-async fn answer<B, C>(node: Arc<Node<B>>, connection: C)
+/// `server` knows its protocol, and does not wait for the client to begin in order to find out: by TLS it was agreed on,
+/// and our own dialer waits for the server.
+async fn answer<B, C>(node: Arc<Node<B>>, connection: C, mut server: auto::Builder<TokioExecutor>)
 where
     B: Board<Line: Send> + Send + 'static,
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
     server.http2().max_concurrent_streams(CONNECTIONS as u32).max_header_list_size(HEADER_BYTES as u32);
     let service = service_fn(move |request| {

@@ -207,7 +207,8 @@ fn disks(families: &mut Families<'_, '_>, sample: &Sample) -> Result<(), Error> 
 }
 
 fn network(families: &mut Families<'_, '_>, sample: &Sample) -> Result<(), Error> {
-    let traffic: [(&str, fn(&Traffic) -> u64); 4] = [
+    type Count = fn(&Traffic) -> u64;
+    let traffic: [(&str, Count); 4] = [
         ("bytes", |traffic| traffic.bytes),
         ("packets", |traffic| traffic.packets),
         ("errs", |traffic| traffic.errors),
