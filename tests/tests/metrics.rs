@@ -106,11 +106,7 @@ async fn a_dead_sensor_is_an_absent_field_an_error_and_a_condition() {
     assert_eq!(metrics.errors.iter().map(|error| error.collector.as_str()).collect::<Vec<_>>(), ["thermal"]);
     assert!(metrics.memory_usage.is_some() && metrics.throttling.is_some());
     let said = cluster.pictl(&["metrics", "sim-1"]).await.out;
-    assert!(
-        said.contains("temperature            -")
-            || said.lines().any(|line| line.starts_with("temperature") && line.ends_with('-')),
-        "{said}"
-    );
+    assert!(said.lines().any(|line| line.starts_with("temperature") && line.ends_with('-')), "{said}");
     assert!(said.contains("failed thermal"), "{said}");
 }
 
@@ -233,13 +229,8 @@ async fn a_stream_repeats_what_was_asked_for_and_ends_with_the_agent() {
     let bytes = |metrics: &SystemMetrics| metrics.interfaces[1].received.unwrap().bytes;
     assert!(bytes(&first) < bytes(&second), "read anew every second while somebody streams it");
     fleet.stop().await;
-    let end = loop {
-        if let Some(Ok(_)) = readings.next().await {
-            continue;
-        }
-        break;
-    };
-    assert_eq!(end, ());
+    let ended = async { while let Some(Ok(_)) = readings.next().await {} };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the stream goes on without its agent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

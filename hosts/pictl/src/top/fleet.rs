@@ -79,8 +79,7 @@ impl Row {
                 let throttled = of.throttling.is_some_and(|of| {
                     of.under_voltage_now || of.throttled_now || of.frequency_capped_now || of.soft_temperature_limit_now
                 });
-                let read_only = of.errors.iter().any(|error| error.collector == "thermal");
-                throttled || read_only || of.temperature.is_some_and(|celsius| celsius >= 80.0)
+                throttled || !of.errors.is_empty() || of.temperature.is_some_and(|celsius| celsius >= 80.0)
             }
         }
     }

@@ -90,7 +90,7 @@ async fn live(caller: &Arc<Caller>, period: Duration, sort: Sort) -> Result<(), 
     let (found, mut rounds) = mpsc::channel(1);
     let asking = tokio::spawn(ask_for_ever(caller.clone(), client, period, found));
     let ended = loop {
-        terminal.draw(&mut fleet)?;
+        terminal.draw(&fleet)?;
         tokio::select! {
             () = &mut stop => break Ok(()),
             key = terminal.key() => match key? {

@@ -49,7 +49,7 @@ impl Terminal {
         Ok(Self { screen, keys })
     }
 
-    pub(super) fn draw(&mut self, fleet: &mut Fleet) -> io::Result<()> {
+    pub(super) fn draw(&mut self, fleet: &Fleet) -> io::Result<()> {
         self.screen.draw(|frame| screen::draw(frame, fleet)).map(drop)
     }
 
