@@ -47,12 +47,15 @@ impl<B: Board> Agent<B> {
         }
     }
 
-    /// Refuses lines that the board does not have or the policy keeps back.
+    /// Refuses lines that the board does not have, the policy keeps back, or a bus uses.
     pub(crate) fn permitted(&self, line: LineId) -> Result<(), Refusal> {
         if !self.exists(line) {
             return Err(self.unknown(LineName::Number(line.0.into())));
         }
-        if self.policy.allows(line) { Ok(()) } else { Err(Refusal::NotAllowed { line }) }
+        if !self.policy.allows(line) {
+            return Err(Refusal::NotAllowed { line });
+        }
+        self.on_bus.get(&line).map_or(Ok(()), |bus| Err(Refusal::OnBus { line, bus: *bus }))
     }
 
     pub(crate) fn exists(&self, line: LineId) -> bool {

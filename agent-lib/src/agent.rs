@@ -1,15 +1,17 @@
 //! The owner of a board: who holds which line, and how.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use hal_core::{Board, Instant, Line, LineConfig, LineId, LineMode};
 
 use crate::event::Events;
 use crate::expire::{Expired, Overdue};
 use crate::lease::Leased;
+use crate::port::Port;
 use crate::pulse::Running;
+use crate::pwm::Soft;
 use crate::watch::Hub;
-use crate::{Caller, Holder, Policy, Reading, Refusal, SafeState, Token};
+use crate::{Bus, Caller, Holder, Policy, PwmBlock, Reading, Refusal, SafeState, Token};
 
 /// A board and the people who use its lines.
 ///
@@ -21,6 +23,9 @@ use crate::{Caller, Holder, Policy, Reading, Refusal, SafeState, Token};
 #[derive(Debug)]
 pub struct Agent<B: Board> {
     pub(crate) board: B,
+    pub(crate) pwm: PwmBlock,
+    /// Lines that have been asked of the GPIO chip: whatever their pins led to before, it is GPIO now.
+    pub(crate) used_as_gpio: BTreeSet<LineId>,
     pub(crate) policy: Policy,
     pub(crate) held: BTreeMap<LineId, Held<B::Line>>,
     /// Whose lease ran out, on lines that nobody has claimed since.
@@ -28,12 +33,16 @@ pub struct Agent<B: Board> {
     pub(crate) next_token: u64,
     pub(crate) events: Events,
     pub(crate) hub: Hub,
+    /// The lines of buses that are in use.
+    pub(crate) on_bus: BTreeMap<LineId, Bus>,
+    /// Free lines that the policy restores as they were last, and the raw level that they were left driven at.
+    pub(crate) left_driven: BTreeMap<LineId, bool>,
 }
 
 /// A line in somebody's hands.
 #[derive(Debug)]
 pub(crate) struct Held<L> {
-    pub(crate) line: L,
+    pub(crate) port: Port<L>,
     pub(crate) holder: Holder,
     /// The agent holds it itself, and gives it to whoever asks first.
     pub(crate) house: Option<House>,
@@ -44,6 +53,8 @@ pub(crate) struct Held<L> {
     /// The hold has ended, but the line could not be made safe yet.
     pub(crate) overdue: Option<Overdue>,
     pub(crate) pulse: Option<Running>,
+    /// A signal that the agent makes.
+    pub(crate) soft: Option<Soft>,
     /// What the holder asked for. The board may have been told more edges and less debouncing.
     pub(crate) wanted: LineConfig,
 }
@@ -55,6 +66,8 @@ pub(crate) enum House {
     Restore,
     /// Watched while free.
     Watch,
+    /// Left high by a PWM channel, which would fall without it.
+    Level,
 }
 
 impl<B: Board> Agent<B> {
@@ -62,13 +75,23 @@ impl<B: Board> Agent<B> {
     pub fn new(board: B, policy: Policy) -> Self {
         Self {
             board,
+            pwm: PwmBlock::NONE,
+            used_as_gpio: BTreeSet::new(),
             policy,
             held: BTreeMap::new(),
             expired: BTreeMap::new(),
             next_token: 1,
             events: Events::default(),
             hub: Hub::default(),
+            on_bus: BTreeMap::new(),
+            left_driven: BTreeMap::new(),
         }
+    }
+
+    /// The same with this PWM block. Channels that are in use there are not the agent's.
+    pub fn with_pwm(mut self, pwm: PwmBlock) -> Self {
+        self.pwm = pwm;
+        self
     }
 
     /// The same with this as its first token. A host that outlives reboots gives one above all that were ever granted, so
@@ -106,11 +129,13 @@ impl<B: Board> Agent<B> {
         &self.policy
     }
 
-    /// Changes the configuration of a line that the caller holds. Ends a pulse, renews a lease.
+    /// Changes the configuration of a line that the caller holds. Ends a pulse, and a signal at the line's first level
+    /// (inactive if it has none); "as it is" leaves a signal alone. Renews a lease.
     ///
     /// # Errors
     ///
-    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`, `Hardware`.
+    /// `UnknownLine`, `NotAllowed`, `LeaseExpired`, `StaleToken`, `Held` by somebody else, `NotHeld`, `Hardware`;
+    /// `CarriesPwm` if the PWM block drives the line and cannot do this.
     pub fn configure(
         &mut self,
         now: Instant,
@@ -120,8 +145,7 @@ impl<B: Board> Agent<B> {
         token: Option<Token>,
     ) -> Result<(), Refusal> {
         self.held_by(now, caller, line, token)?.ok_or(Refusal::NotHeld { line })?;
-        self.end_pulse(line)?;
-        self.reconfigure(line, config)?;
+        self.set_up(line, config)?;
         self.renew(now, line);
         self.look_again(line);
         Ok(())
@@ -142,18 +166,35 @@ impl<B: Board> Agent<B> {
 
     /// Reads a line as it is now.
     pub(crate) fn look(&mut self, line: LineId) -> Result<Reading, Refusal> {
-        let reading = match self.held.get_mut(&line) {
-            Some(held) => reading(&mut held.line, held.pulse.is_some()),
-            None => {
-                self.board.claim(line, LineConfig::as_is(), "reading").and_then(|mut free| reading(&mut free, false))
-            }
-        };
-        reading.map_err(|fault| Refusal::hardware(line, fault))
+        match self.held.get_mut(&line) {
+            Some(held) => held.reading(line),
+            None => self.reading_of_free(line),
+        }
     }
 
-    /// How many lines people hold, and the agent since its start. Free lines that are watched do not count.
+    fn reading_of_free(&mut self, line: LineId) -> Result<Reading, Refusal> {
+        let free = self.board.claim(line, LineConfig::as_is(), "reading");
+        let free = free.map_err(|fault| Refusal::hardware(line, fault))?;
+        self.used_as_gpio.insert(line);
+        let level = Port::Gpio(free).level()?;
+        Ok(Reading { line, level, raw: level, pulsing: false, pwm: None })
+    }
+
+    /// How many lines people hold, and the agent since its start. Free lines that are watched
+    /// or left high do not count.
     pub fn held_count(&self) -> usize {
-        self.held.values().filter(|held| held.house != Some(House::Watch)).count()
+        self.held.values().filter(|held| !held.is_idle()).count()
+    }
+
+    /// Sets a held line up as asked for. What moves on it ends, unless the line is to stay as it is.
+    pub(crate) fn set_up(&mut self, line: LineId, config: LineConfig) -> Result<(), Refusal> {
+        let signal = self.held.get(&line).is_some_and(|held| held.signal().is_some());
+        if signal && config == LineConfig::as_is() {
+            return Ok(());
+        }
+        self.end_pulse(line)?;
+        self.end_signal(line)?;
+        self.reconfigure(line, config)
     }
 
     /// Sets a held line up as wanted, as far as it is the board's part.
@@ -164,7 +205,7 @@ impl<B: Board> Agent<B> {
             return Ok(());
         };
         let had_edges = held.has_edges();
-        held.line.reconfigure(config).map_err(|fault| Refusal::hardware(line, fault))?;
+        held.port.reconfigure(config)?;
         held.wanted = wanted;
         if had_edges {
             self.queue_restarted(line);
@@ -187,18 +228,24 @@ impl<B: Board> Agent<B> {
 }
 
 impl<L: Line> Held<L> {
+    fn reading(&mut self, line: LineId) -> Result<Reading, Refusal> {
+        let level = self.port.level()?;
+        let raw = self.port.config().invert_if_active_low(level);
+        Ok(Reading { line, level, raw, pulsing: self.pulse.is_some(), pwm: self.signal() })
+    }
+
     /// How the line is left.
     pub(crate) fn safe(&self, declared: SafeState) -> SafeState {
         self.lease.and_then(|lease| lease.safe).unwrap_or(declared)
     }
 
+    /// Nobody's: the agent only keeps it as it is.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.house, Some(House::Watch | House::Level))
+    }
+
     /// Whether the board queues edges of this line.
     pub(crate) fn has_edges(&self) -> bool {
-        matches!(self.line.config().mode, LineMode::Input { edges, .. } if edges != hal_core::Edges::None)
+        matches!(self.port.config().mode, LineMode::Input { edges, .. } if edges != hal_core::Edges::None)
     }
-}
-
-fn reading<L: Line>(line: &mut L, pulsing: bool) -> Result<Reading, L::Error> {
-    let level = line.is_high()?;
-    Ok(Reading { line: line.id(), level, raw: line.config().invert_if_active_low(level), pulsing })
 }

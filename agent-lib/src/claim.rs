@@ -4,17 +4,24 @@ use hal_core::{Board, Instant, LineConfig, LineId};
 
 use crate::agent::{Held, House};
 use crate::lease::Leased;
+use crate::port::Port;
+use crate::pwm::fits as pwm_fits;
 use crate::{Agent, Caller, Claim, Event, Grant, Holder, Lease, OnConflict, Refusal, Token};
 
 impl<B: Board> Agent<B> {
     /// Makes the caller the holder of a line and configures it. Who holds it already has it reconfigured under a new
-    /// token and on new terms. A line that the agent restored or watches is free to be claimed.
+    /// token and on new terms; a signal goes on if the line is to stay as it is. A line that the agent restored, watches or
+    /// keeps high is free to be claimed.
+    ///
+    /// A free line whose pin is led to the PWM block is claimed as it is by taking its channel, silent: so a lease can come
+    /// first and the signal second.
     ///
     /// # Errors
     ///
     /// `UnknownLine`, `NotAllowed`; `LeaseOutOfRange`, `SafeStateRequired`, `PermanentNotAllowed`; `Held` by somebody
     /// else, `StealNotAllowed`; `Hardware`: if a line could be taken from its holder but not be configured, it is still
-    /// theirs, in its safe state.
+    /// theirs, in its safe state, or free if it carried PWM. `CarriesPwm` if the caller holds it and the PWM block drives
+    /// it, which cannot do this; `SharedChannel`.
     pub fn claim(&mut self, now: Instant, caller: Caller<'_>, line: LineId, claim: Claim) -> Result<Grant, Refusal> {
         let Claim { config, lease, on_conflict } = claim;
         self.permitted(line)?;
@@ -78,6 +85,7 @@ impl<B: Board> Agent<B> {
                 match on_conflict {
                     OnConflict::Fail => Err(held.conflict(now, line)),
                     OnConflict::Steal if !caller.rights.steal => Err(Refusal::StealNotAllowed { line, holder }),
+                    OnConflict::Steal if held.port.is_pwm() => self.let_go(now, line).map(|()| Some(holder)),
                     OnConflict::Steal => self.leave(line).map(|()| Some(holder)),
                 }
             }
@@ -95,9 +103,12 @@ impl<B: Board> Agent<B> {
         lease: Option<Leased>,
     ) -> Result<Grant, Refusal> {
         let token = self.token();
+        let unfit = |held: &mut Held<B::Line>| held.house == Some(House::Level) && !pwm_fits(config);
+        if self.held.get_mut(&line).is_some_and(unfit) {
+            self.held.remove(&line);
+        }
         if self.held.contains_key(&line) {
-            self.end_pulse(line)?;
-            self.reconfigure(line, config)?;
+            self.set_up(line, config)?;
         } else {
             self.request(now, line, config, holder, token)?;
         }
@@ -109,7 +120,7 @@ impl<B: Board> Agent<B> {
         Ok(grant)
     }
 
-    /// Claims a free line from the board.
+    /// Claims a free line from the board, or from the PWM block if it is to stay as it is there.
     fn request(
         &mut self,
         now: Instant,
@@ -118,10 +129,17 @@ impl<B: Board> Agent<B> {
         holder: &Holder,
         token: Token,
     ) -> Result<(), Refusal> {
+        let by_block = if config == LineConfig::as_is() { self.request_channel(now, line) } else { None };
+        let port = by_block.unwrap_or_else(|| self.request_gpio(line, config, holder))?;
+        self.held.insert(line, Held::new(now, port, config, holder.clone(), token));
+        Ok(())
+    }
+
+    fn request_gpio(&mut self, line: LineId, config: LineConfig, holder: &Holder) -> Result<Port<B::Line>, Refusal> {
         let claimed = self.board.claim(line, self.on_board(line, config), holder.as_str());
         let claimed = claimed.map_err(|fault| Refusal::hardware(line, fault))?;
-        self.held.insert(line, Held::new(now, claimed, config, holder.clone(), token));
-        Ok(())
+        self.used_as_gpio.insert(line);
+        Ok(Port::Gpio(claimed))
     }
 
     /// Claims a line for the agent itself, until somebody asks for it.
@@ -164,13 +182,15 @@ impl House {
         match self {
             Self::Restore => Holder::house("agent/restore"),
             Self::Watch => Holder::house("watch"),
+            Self::Level => Holder::house("agent/safe"),
         }
     }
 }
 
 impl<L> Held<L> {
-    fn new(now: Instant, line: L, wanted: LineConfig, holder: Holder, token: Token) -> Self {
-        Self { line, holder, house: None, since: now, token, lease: None, overdue: None, pulse: None, wanted }
+    fn new(now: Instant, port: Port<L>, wanted: LineConfig, holder: Holder, token: Token) -> Self {
+        let (house, lease, overdue, pulse, soft) = (None, None, None, None, None);
+        Self { port, holder, house, since: now, token, lease, overdue, pulse, soft, wanted }
     }
 
     fn hand_to(&mut self, now: Instant, holder: &Holder, token: Token, lease: Option<Leased>) {

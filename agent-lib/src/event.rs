@@ -27,8 +27,8 @@ pub enum Event {
         /// The line.
         line: LineId,
     },
-    /// The board does not take the line's safe state, or the end of its pulse. It is tried again every 100 ms, and the
-    /// line stays out of everybody's reach; told once, not at every attempt.
+    /// The board does not take the line's safe state, the end of its pulse or an edge of its signal. It is tried again
+    /// every 100 ms, and the line stays out of everybody's reach; told once, not at every attempt.
     SafeFailed {
         /// The line.
         line: LineId,
@@ -50,6 +50,14 @@ pub enum Event {
         line: LineId,
         /// Pulses of the train that were left out because the host came too late for them; 0 with a host in time.
         missed: u32,
+    },
+    /// The host came too late for edges of a signal that the agent makes. Told at once and every 10 s as long as it goes
+    /// on, and when the signal ends.
+    PwmMissed {
+        /// The line.
+        line: LineId,
+        /// Edges that were left out since it was told last.
+        missed: u64,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Time passes: leases run out, pulses go on.
+//! Time passes: leases run out, pulses and signals go on.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -35,7 +35,8 @@ impl<B: Board> Agent<B> {
         held.chain(self.hub.deadlines()).min()
     }
 
-    /// Does what is due by `now`: makes the lines of expired leases safe, then frees them; goes on with pulses; reports
+    /// Does what is due by `now`: makes the lines of expired leases safe, then frees them; goes on with pulses and signals;
+    /// reports
     /// edges that have been stable for their debounce time. Does no harm when nothing is due.
     ///
     /// A host that comes late changes nothing but the time: each call settles the line that it is about first, so nobody
@@ -50,7 +51,10 @@ impl<B: Board> Agent<B> {
     /// Does what is due on one line.
     pub(crate) fn settle(&mut self, now: Instant, line: LineId) {
         while let Some(held) = self.held.get(&line).filter(|held| held.deadline().is_some_and(|at| at <= now)) {
-            if held.pulse_comes_first() {
+            let (signal, comes_first) = (held.soft.is_some(), held.step_comes_first());
+            if comes_first && signal {
+                self.step_signal(now, line);
+            } else if comes_first {
                 self.go_on(now, line);
             } else {
                 // What failed has been told as an event and is tried again.
@@ -97,16 +101,22 @@ impl<L> Held<L> {
     /// When something is to be done about this line.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let expires = self.lease.map(|lease| lease.expires);
-        let next = self.pulse.as_ref().map(|pulse| pulse.next());
+        let next = self.next_step();
         match self.overdue {
             Some(overdue) => Some(overdue.retry),
             None => [expires, next].into_iter().flatten().min(),
         }
     }
 
-    /// Whether the pulse is due before the lease runs out; a pulse that ends with its lease has ended well.
-    fn pulse_comes_first(&self) -> bool {
-        let next = self.pulse.as_ref().map(|pulse| pulse.next());
+    /// When the pulse or the signal goes on; never both are on a line.
+    fn next_step(&self) -> Option<Instant> {
+        let pulse = self.pulse.as_ref().map(|pulse| pulse.next());
+        pulse.or_else(|| self.soft.as_ref().and_then(|soft| soft.next()))
+    }
+
+    /// Whether that is due before the lease runs out; a pulse that ends with its lease has ended well.
+    fn step_comes_first(&self) -> bool {
+        let next = self.next_step();
         let expires = self.lease.map(|lease| lease.expires);
         self.overdue.is_none() && next.is_some_and(|next| expires.is_none_or(|expires| next <= expires))
     }

@@ -31,6 +31,8 @@ pub enum ConditionKind {
     Leases,
     /// The policy is in force, and lines are as it says that they start.
     Policy,
+    /// An output that was released, or whose agent died, goes on being driven: a fact of the kernel, neither good nor bad.
+    OutputsPersist,
 }
 
 /// Whether a condition holds.

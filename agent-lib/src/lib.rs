@@ -1,14 +1,15 @@
 //! What a node does; no I/O of its own: no socket, no runtime, no wall clock, no wire format.
 //!
-//! An [`Agent`] owns a board and decides who may do what with its lines. Its methods are plain calls that take `now`
-//! and answer at once, so a host may be a gRPC server, a serial console or a test. Beside it stand a [`Meter`], which
-//! turns readings of the system into percentages, and [`Health`], which says whether all is well.
+//! An [`Agent`] owns a board, perhaps a PWM block, and decides who may do what with its lines. Its methods are plain
+//! calls that take `now` and answer at once, so a host may be a gRPC server, a serial console or a test. Beside it
+//! stand a [`Meter`], which turns readings of the system into percentages, [`Health`], which says whether all is well, and
+//! [`RateLimit`], which keeps one caller from taking everybody's time.
 //!
 //! Every method checks in the same order, and a [`Refusal`] changes nothing: is the line known, does the policy allow
 //! it, does the call come too late (an expired lease, an old token), does somebody else hold it, does the hardware do it.
 //!
 //! Time is the host's to bring: it sleeps until [`Agent::poll_timeout`], calls [`Agent::handle_timeout`], and so leases
-//! run out, pulses go on and debounced edges come to count.
+//! run out, pulses and signals go on and debounced edges come to count.
 //!
 //! The crate builds without std, and needs no atomic compare-and-swap: it runs on a Cortex-M0.
 
@@ -30,8 +31,10 @@ mod meter;
 mod name;
 mod policy;
 mod policy_error;
+mod port;
 mod pulse;
 mod pwm;
+mod rate;
 mod refusal;
 mod restore;
 mod safe;
@@ -42,7 +45,7 @@ mod watch;
 mod write;
 
 pub use agent::Agent;
-pub use bus::{BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
+pub use bus::{Bus, BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
 pub use caller::{Caller, Rights};
 pub use event::Event;
 pub use health::{Condition, ConditionKind, Health, State, Status};
@@ -53,7 +56,8 @@ pub use name::LineName;
 pub use policy::{Policy, Restore, SafeState};
 pub use policy_error::PolicyError;
 pub use pulse::Pulse;
-pub use pwm::{PwmKind, PwmRefusal, SoftPwm, SoftPwmStep, pwm_timing};
+pub use pwm::{PwmBlock, PwmKind, PwmRefusal, Signal, SoftPwm, SoftPwmStep, Wave, pwm_timing};
+pub use rate::{RateLimit, RateLimited};
 pub use refusal::Refusal;
 pub use restore::outputs_off;
 pub use safe::Released;

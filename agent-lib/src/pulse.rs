@@ -95,8 +95,8 @@ impl Running {
 
 impl<B: Board> Agent<B> {
     /// Starts a train of pulses on an output, in logical levels, at once. It goes on without the caller and ends inactive;
-    /// a write, a release, a new pulse or a new configuration ends it early, and a lease that runs out ends it in the
-    /// safe state.
+    /// a write, a release, a signal, a new pulse or a new configuration ends it early, and a lease that runs out ends it in
+    /// the safe state.
     ///
     /// A free line becomes the caller's as by a bare [`write`](Self::write), with a lease that lasts as long as the train
     /// at least; when the train has ended by itself it is released. Steps that the host comes too late for are left out,
@@ -124,6 +124,7 @@ impl<B: Board> Agent<B> {
             None => self.borrow(now, caller, line, pulse)?,
         };
         let running = Running { pulse, start: now, step: 0, retry: None, missed: 0, own };
+        self.signal_over(line);
         let held = self.held.get_mut(&line).ok_or(Refusal::NotHeld { line })?;
         held.pulse = Some(running);
         let grant = held.grant(line);

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::time::Duration;
 
-use hal_core::{Fault, FaultKind, LineId};
+use hal_core::{Fault, FaultKind, LineId, PwmChannelId};
 
-use crate::{Holder, Token};
+use crate::{Bus, Holder, PwmRefusal, Token};
 
 /// Why the agent refused. Nothing has changed then, except where a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,14 @@ pub enum Refusal {
     NotAllowed {
         /// The line.
         line: LineId,
+    },
+    /// A bus that the agent uses needs the line.
+    #[error("{line} belongs to {bus}, which this agent has in use; choose another line, or forbid the bus and restart")]
+    OnBus {
+        /// The line.
+        line: LineId,
+        /// The bus.
+        bus: Bus,
     },
     /// Somebody else holds the line.
     #[error("{line} is held by {holder} for {} s{}", held_for.as_secs(), way_out(*lease_left))]
@@ -113,6 +121,32 @@ pub enum Refusal {
         /// The line.
         line: LineId,
     },
+    /// A signal is out of range.
+    #[error(transparent)]
+    Pwm(#[from] PwmRefusal),
+    /// Another line has the PWM channel.
+    #[error(
+        "{line} and {other} share {channel}, which {other} uses, held by {holder} for {} s; release {other} first",
+        held_for.as_secs()
+    )]
+    SharedChannel {
+        /// The line asked for.
+        line: LineId,
+        /// The line that has the channel.
+        other: LineId,
+        /// The channel.
+        channel: PwmChannelId,
+        /// Who holds the other line.
+        holder: Holder,
+        /// For how long they have held it.
+        held_for: Duration,
+    },
+    /// The PWM block drives the line, and can only drive it low, high, or with a signal.
+    #[error("{line} is driven by its PWM channel, as a plain output only; release it before you set it up otherwise")]
+    CarriesPwm {
+        /// The line.
+        line: LineId,
+    },
     /// The hardware did not do it. Of a write of several lines see [`Agent::write_all`](crate::Agent::write_all).
     #[error("{line} could not be used: {}", advice(*kind))]
     Hardware {
@@ -130,7 +164,9 @@ impl Refusal {
     pub fn line(&self) -> Option<LineId> {
         match self {
             Self::UnknownLine { .. } => None,
+            Self::Pwm(refusal) => Some(refusal.line()),
             Self::NotAllowed { line }
+            | Self::OnBus { line, .. }
             | Self::Held { line, .. }
             | Self::NotHeld { line }
             | Self::WrongDirection { line }
@@ -142,6 +178,8 @@ impl Refusal {
             | Self::PermanentNotAllowed { line }
             | Self::StealNotAllowed { line, .. }
             | Self::PulseOutOfRange { line }
+            | Self::SharedChannel { line, .. }
+            | Self::CarriesPwm { line }
             | Self::Hardware { line, .. } => Some(*line),
         }
     }

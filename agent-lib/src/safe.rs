@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use hal_core::{Board, Fault, FaultKind, Instant, Line, LineConfig, LineId};
+use hal_core::{Board, Instant, Line, LineId};
 
 use crate::agent::{Held, House};
 use crate::{Agent, Caller, Event, Refusal, SafeState, Token};
@@ -39,7 +39,7 @@ impl<B: Board> Agent<B> {
     /// stay watched.
     pub fn release_all(&mut self, now: Instant) -> Released {
         let mut outcome = Released::default();
-        let held = self.held.iter().filter(|(_, held)| held.house != Some(House::Watch));
+        let held = self.held.iter().filter(|(_, held)| !held.is_idle());
         let lines: Vec<_> = held.map(|(line, _)| *line).collect();
         for line in lines {
             match self.let_go(now, line) {
@@ -63,12 +63,17 @@ impl<B: Board> Agent<B> {
         let Some(held) = self.held.get_mut(&line) else {
             return Ok(());
         };
-        held.leave(declared).map_err(|fault| Refusal::hardware(line, fault))
+        held.leave(declared)?;
+        self.signal_over(line);
+        Ok(())
     }
 
-    /// Frees a line that has been made safe.
+    /// Frees a line that has been made safe. The agent keeps a PWM channel that leaves its line high.
     pub(crate) fn free(&mut self, now: Instant, line: LineId) {
-        if !self.keep_watching(now, line) {
+        self.remember(line);
+        if let Some(held) = self.held.get_mut(&line).filter(|held| held.port.falls_when_dropped()) {
+            held.keep_level(now);
+        } else if !self.keep_watching(now, line) {
             self.held.remove(&line);
         }
         self.events.push(Event::Freed { line });
@@ -78,45 +83,35 @@ impl<B: Board> Agent<B> {
 
 impl<B: Board> Drop for Agent<B> {
     fn drop(&mut self) {
-        for (line, held) in &mut self.held {
-            // The others still have to be made safe, and nobody is left to tell.
-            _ = held.leave(self.policy.safe_state(*line));
+        for (line, mut held) in core::mem::take(&mut self.held) {
+            // After a failure the others still have to be made safe, and nobody is left to tell. A channel is left as it is
+            // only if that is its safe state: one that is dropped takes its line down, or tries to.
+            if held.house == Some(House::Level) || held.leave(self.policy.safe_state(line)).is_ok() {
+                held.port.abandon();
+            }
         }
     }
 }
 
 impl<L: Line> Held<L> {
-    fn leave(&mut self, declared: SafeState) -> Result<(), L::Error> {
+    fn leave(&mut self, declared: SafeState) -> Result<(), Refusal> {
         let safe = self.safe(declared);
-        if self.pulse.is_some() && safe == SafeState::Hold {
-            self.line.set_low()?; // who says "hold" does not mean the middle of a pulse
+        let moves = self.pulse.is_some() || self.soft.is_some();
+        if moves && safe == SafeState::Hold {
+            self.port.set(false)?; // who says "hold" does not mean the middle of a pulse
         }
-        make_safe(&mut self.line, safe)?;
+        self.port.make_safe(safe)?;
         self.pulse = None;
-        if self.wanted.is_output() && !self.line.config().is_output() {
-            self.wanted = self.line.config(); // nobody wants it driven any more
+        if self.wanted.is_output() && !self.port.config().is_output() {
+            self.wanted = self.port.config(); // nobody wants it driven any more
         }
         Ok(())
     }
-}
 
-fn make_safe<L: Line>(line: &mut L, safe: SafeState) -> Result<(), L::Error> {
-    match safe {
-        _ if !line.config().is_output() => Ok(()),
-        SafeState::Hold => Ok(()),
-        SafeState::Input => line.reconfigure(LineConfig::input()),
-        SafeState::Low => drive(line, false),
-        SafeState::High => drive(line, true),
-    }
-}
-
-/// By a write alone: unlike a reconfiguration it never lets go of the wire in between. Only a line that has been lost is
-/// requested again.
-fn drive<L: Line>(line: &mut L, raw: bool) -> Result<(), L::Error> {
-    let config = line.config();
-    let level = config.invert_if_active_low(raw);
-    match line.set_state(level.into()) {
-        Err(fault) if fault.fault() == FaultKind::Gone => line.reconfigure(config.with_initial(level)),
-        outcome => outcome,
+    fn keep_level(&mut self, now: Instant) {
+        self.holder = House::Level.holder();
+        self.house = Some(House::Level);
+        self.since = now;
+        (self.lease, self.overdue) = (None, None);
     }
 }

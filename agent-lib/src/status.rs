@@ -7,7 +7,7 @@ use core::time::Duration;
 use hal_core::{Board, Instant, Line, LineConfig, LineId, LineInfo, LineMode, header};
 
 use crate::agent::Held;
-use crate::{Agent, Holder, SafeState};
+use crate::{Agent, Holder, SafeState, Signal};
 
 /// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Reading {
     pub raw: bool,
     /// Whether a pulse runs on the line.
     pub pulsing: bool,
+    /// The signal on the line. If the PWM block makes it, the levels say whether it is active at times.
+    pub pwm: Option<Signal>,
 }
 
 /// All that is known of an allowed line.
@@ -51,6 +53,8 @@ pub struct HeldStatus {
     pub lease: Option<LeaseStatus>,
     /// Whether a pulse runs on it.
     pub pulsing: bool,
+    /// The signal on it; absent if there is none.
+    pub pwm: Option<Signal>,
     /// Who debounces it; absent if the configuration asks for no debouncing.
     pub debounce: Option<Debounce>,
 }
@@ -102,6 +106,7 @@ impl<L: Line> Held<L> {
             config: self.wanted,
             lease: self.lease_status(now, declared),
             pulsing: self.pulse.is_some(),
+            pwm: self.signal(),
             debounce: self.debounced_by(),
         }
     }
@@ -116,7 +121,7 @@ impl<L: Line> Held<L> {
             LineMode::Input { debounce_us, .. } => debounce_us,
             LineMode::AsIs | LineMode::Output { .. } => 0,
         };
-        match (period(self.wanted), period(self.line.config())) {
+        match (period(self.wanted), period(self.port.config())) {
             (0, _) => None,
             (_, 0) => Some(Debounce::Software),
             _ => Some(Debounce::Kernel),

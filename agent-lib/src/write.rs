@@ -20,14 +20,14 @@ pub struct LineWrite {
 
 /// How to take one write back.
 enum Undo {
-    /// The line was an output at this logical level.
+    /// The line was an output at this logical level; inactive if a pulse or a signal was on it, which has ended.
     Level(LineId, bool),
     /// The line was free.
     Free(LineId),
 }
 
 impl<B: Board> Agent<B> {
-    /// Sets the logical level of an output. Ends a pulse, renews a lease.
+    /// Sets the logical level of an output. Ends a pulse or a signal, renews a lease.
     ///
     /// A free line becomes the caller's, as a push-pull output that starts at this level: if it has a declared safe state
     /// for the policy's default lease, else until it is released. A line that the agent restored or watches is free in
@@ -54,8 +54,8 @@ impl<B: Board> Agent<B> {
     /// # Errors
     ///
     /// As [`write`](Self::write), and `DuplicateLine`: nothing has been written then. `Hardware` says at which line the
-    /// board failed. Its predecessors had been written by then: they were set back to their levels, last first, and those
-    /// that had been free were left in their safe states. A line that the board refused to set back stays as written, and
+    /// board failed. Its predecessors had been written by then: they were set back to their levels, or to inactive
+    /// where a pulse or a signal ran, last first, and those that had been free were left in their safe states. A line that the board refused to set back stays as written, and
     /// one that it refused to make safe stays the caller's.
     pub fn write_all(&mut self, now: Instant, caller: Caller<'_>, writes: &[LineWrite]) -> Result<(), Refusal> {
         for (at, &LineWrite { line, token, .. }) in writes.iter().enumerate() {
@@ -77,8 +77,8 @@ impl<B: Board> Agent<B> {
         Ok(())
     }
 
-    /// Inverts the logical level of an output and answers the new one. A free line becomes the caller's, as an output of
-    /// the inverse of what its wire shows.
+    /// Inverts the logical level of an output and answers the new one: inactive, if an active signal was on it. A
+    /// free line becomes the caller's, as an output of the inverse of what its wire shows.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl<B: Board> Agent<B> {
         token: Option<Token>,
     ) -> Result<Option<&mut Held<B::Line>>, Refusal> {
         match self.held_by(now, caller, line, token)? {
-            Some(held) if !held.line.config().is_output() => Err(Refusal::WrongDirection { line }),
+            Some(held) if !held.port.config().is_output() => Err(Refusal::WrongDirection { line }),
             held => Ok(held),
         }
     }
@@ -119,10 +119,12 @@ impl<B: Board> Agent<B> {
             self.take(now, caller.holder, line, LineConfig::output(level), lease)?;
             return Ok(Undo::Free(line));
         };
-        let before = held.written()?;
+        let moves = held.pulse.is_some() || held.signal().is_some();
+        let before = held.written()? && !moves;
         held.set(level)?;
         held.pulse = None;
         held.renew(now);
+        self.signal_over(line);
         self.changed(line);
         Ok(Undo::Level(line, before))
     }
@@ -143,13 +145,13 @@ impl<B: Board> Agent<B> {
 }
 
 impl<L: Line> Held<L> {
-    /// The logical level last written to an output.
+    /// The logical level last written to an output. A signal counts as active.
     pub(crate) fn written(&mut self) -> Result<bool, Refusal> {
-        self.line.is_set_high().map_err(|fault| Refusal::hardware(self.line.id(), fault))
+        self.has_active_signal().map_or_else(|| self.port.written(), Ok)
     }
 
     /// Sets the logical level of an output.
     pub(crate) fn set(&mut self, level: bool) -> Result<(), Refusal> {
-        self.line.set_state(level.into()).map_err(|fault| Refusal::hardware(self.line.id(), fault))
+        self.port.set(level)
     }
 }

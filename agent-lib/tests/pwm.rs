@@ -16,8 +16,8 @@ fn millis(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-fn timing(hz: u32, duty_ppm: u32) -> PwmTiming {
-    pwm_timing(LED, PwmKind::Software, hz, duty_ppm).unwrap()
+fn timing(hz: impl Into<f64>, duty_ppm: u32) -> PwmTiming {
+    pwm_timing(LED, PwmKind::Software, hz.into(), duty_ppm).unwrap()
 }
 
 /// Level and next deadline in milliseconds.
@@ -28,17 +28,32 @@ fn at(pwm: &mut SoftPwm, now_ms: u64) -> (bool, Option<u64>) {
 
 #[test]
 fn hardware_and_software_have_their_ranges() {
-    for (kind, most) in [(PwmKind::Software, 200), (PwmKind::Hardware, 10_000_000)] {
-        assert!(pwm_timing(LED, kind, 1, 0).is_ok() && pwm_timing(LED, kind, most, 1_000_000).is_ok());
-        for hz in [0, most + 1] {
+    for (kind, most) in [(PwmKind::Software, 200.0), (PwmKind::Hardware, 10_000_000.0)] {
+        assert!(pwm_timing(LED, kind, 0.25, 0).is_ok() && pwm_timing(LED, kind, most, 1_000_000).is_ok());
+        for hz in [0.0, -0.0, 0.249, -50.0, most + 0.001, f64::MIN_POSITIVE, f64::INFINITY, f64::NEG_INFINITY, f64::NAN]
+        {
             assert!(matches!(pwm_timing(LED, kind, hz, 0), Err(PwmRefusal::Frequency { .. })), "{hz}");
         }
     }
-    let refused = pwm_timing(LED, PwmKind::Software, 25_000, 0).unwrap_err();
-    let said = "GPIO22 cannot do 25000 Hz; ask for 1 to 200 Hz or choose a line with hardware PWM";
+    let refused = pwm_timing(LED, PwmKind::Software, 25_000.0, 0).unwrap_err();
+    let said = "GPIO22 cannot do 25000 Hz; ask for 0.25 to 200 Hz or choose a line with hardware PWM that has not been \
+                used as GPIO";
     assert_eq!(refused.to_string(), said);
-    let refused = pwm_timing(LED, PwmKind::Hardware, 1, 1_000_001).unwrap_err();
-    assert_eq!(refused, PwmRefusal::Duty { line: LED, asked_ppm: 1_000_001 });
+    let refused = pwm_timing(LED, PwmKind::Hardware, f64::NAN, 0).unwrap_err();
+    assert_eq!(refused.to_string(), "GPIO22 cannot do NaN Hz; ask for 0.25 to 10000000 Hz");
+    for duty_ppm in [1_000_001, u32::MAX] {
+        let refused = pwm_timing(LED, PwmKind::Hardware, 1.0, duty_ppm).unwrap_err();
+        assert_eq!(refused, PwmRefusal::Duty { line: LED, asked_ppm: duty_ppm });
+    }
+}
+
+#[test]
+fn fractions_of_a_hertz_are_kept_to_the_nanosecond() {
+    let timing = |hz, duty_ppm| pwm_timing(LED, PwmKind::Hardware, hz, duty_ppm).unwrap();
+    assert_eq!(timing(0.5, 250_000), PwmTiming::new(2_000_000_000, 500_000_000).unwrap());
+    assert_eq!(timing(50.5, 1).period_ns(), 19_801_980);
+    assert_eq!(timing(0.25, 1_000_000), PwmTiming::new(4_000_000_000, 4_000_000_000).unwrap());
+    assert_eq!(timing(10_000_000.0, 333_333), PwmTiming::new(100, 33).unwrap());
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub struct Caps {
     pub atomic_group: bool,
     /// The board tells when another process requests, releases or reconfigures a line.
     pub info_watch: bool,
+    /// An output that is released, or whose program dies, stays driven; `None` where nobody says. Without, it becomes an
+    /// input and its wire goes where the pull resistors say.
+    pub outputs_persist: Option<bool>,
 }
 
 /// Which side decides the level.

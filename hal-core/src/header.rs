@@ -54,6 +54,18 @@ pub fn pin_of_bcm(line: LineId) -> Option<u8> {
     J8.iter().find(|(_, bcm)| *bcm == line.0).map(|(pin, _)| *pin)
 }
 
+/// The lines of the header's I²C bus 1, SDA and SCL, as `dtparam=i2c_arm=on` has them; none for other buses, whose lines an
+/// overlay chooses.
+pub fn i2c_lines(bus: u8) -> impl Iterator<Item = LineId> {
+    (2..=3).map(LineId).filter(move |_| bus == 1)
+}
+
+/// The lines of the header's SPI bus 0, two chip selects, MISO, MOSI and clock, as `dtparam=spi=on` has them; none for other
+/// buses, whose lines an overlay chooses.
+pub fn spi_lines(bus: u8) -> impl Iterator<Item = LineId> {
+    (7..=11).map(LineId).filter(move |_| bus == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +82,16 @@ mod tests {
     fn known_pins() {
         assert_eq!(bcm_of_pin(11), Some(LineId(17)));
         assert_eq!(pin_of_bcm(LineId(18)), Some(12));
+    }
+
+    #[test]
+    fn the_header_s_buses_have_their_pins() {
+        let pins = |lines: &mut dyn Iterator<Item = LineId>| {
+            lines.filter_map(pin_of_bcm).fold(0, |sum, pin| sum + u32::from(pin))
+        };
+        assert_eq!(pins(&mut i2c_lines(1)), 3 + 5);
+        assert_eq!(pins(&mut spi_lines(0)), 19 + 21 + 23 + 24 + 26);
+        assert_eq!(i2c_lines(0).chain(spi_lines(1)).count(), 0);
     }
 
     #[test]

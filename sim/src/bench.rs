@@ -50,6 +50,11 @@ impl Bench {
             .with(|state, _| state.pad(line).map(|pad| pad.history.iter().copied().collect()).unwrap_or_default())
     }
 
+    /// How often a line was requested since reset, also in vain. A look at its level or direction is no request.
+    pub fn requests(&self, line: LineId) -> u64 {
+        self.shared.with(|state, _| state.pad(line).map_or(0, |pad| pad.requests))
+    }
+
     /// Every fight of strong drivers since reset, oldest first; the first 4096.
     pub fn contentions(&self) -> Vec<Contention> {
         self.shared.with(|state, _| state.contentions.iter().cloned().collect())

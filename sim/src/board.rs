@@ -19,8 +19,8 @@ use crate::state::{Shared, State};
 /// A GPIO chip that exists only here.
 ///
 /// It keeps a Raspberry Pi kernel's habits: a second claim is refused, the first level comes with the direction, and a
-/// released output stays driven.
-#[derive(Debug)]
+/// released output stays driven. Clones are the same chip, opened again.
+#[derive(Clone, Debug)]
 pub struct SimBoard {
     shared: Shared,
     profile: Profile,

@@ -22,7 +22,14 @@ pub enum Profile {
 impl Profile {
     pub(crate) fn caps(self) -> Caps {
         let second = self != Self::V1;
-        Caps { bias: true, edge_wakeups: true, edge_seq: second, reconfigure_in_place: second, ..Caps::default() }
+        Caps {
+            bias: true,
+            edge_wakeups: true,
+            edge_seq: second,
+            reconfigure_in_place: second,
+            outputs_persist: Some(true),
+            ..Caps::default()
+        }
     }
 
     fn capacity(self) -> usize {

@@ -6,7 +6,7 @@ use embedded_hal::digital::{ErrorType, InputPin, OutputPin, StatefulOutputPin};
 use hal_core::{EdgeEvent, Edges, Line, LineConfig, LineId, LineMode};
 
 use crate::fault::SimError;
-use crate::state::Shared;
+use crate::state::{Shared, State};
 
 /// A claimed line. Dropping it frees the line; an output stays driven and a bias stays set.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ impl SimLine {
     }
 
     fn read(&self) -> Result<bool, SimError> {
-        let bit = self.shared.with(|state, _| state.pad(self.id).map(|pad| pad.bit))?;
+        let bit = self.shared.look(|state| state.pad(self.id).map(|pad| pad.bit))?;
         Ok(self.config.invert_if_active_low(bit))
     }
 
     fn write(&self, level: bool) -> Result<(), SimError> {
-        self.written()?;
         let raw = self.config.invert_if_active_low(level);
         self.shared.with(|state, now| {
+            self.driven(state)?;
             state.ordered_fault(self.id)?;
             state.change(now, self.id, |pad| pad.output = pad.output.map(|(drive, _)| (drive, raw)))
         })
@@ -37,9 +37,13 @@ impl SimLine {
 
     /// The logical level last written.
     fn written(&self) -> Result<bool, SimError> {
-        let output = self.shared.with(|state, _| state.pad(self.id).map(|pad| pad.output))?;
-        match output.filter(|_| self.config.is_output()) {
-            Some((_, raw)) => Ok(self.config.invert_if_active_low(raw)),
+        self.shared.look(|state| self.driven(state)).map(|raw| self.config.invert_if_active_low(raw))
+    }
+
+    /// The raw level of an output.
+    fn driven(&self, state: &State) -> Result<bool, SimError> {
+        match state.pad(self.id)?.output.filter(|_| self.config.is_output()) {
+            Some((_, raw)) => Ok(raw),
             None => Err(SimError::WrongMode { line: self.id, needed: "an output" }),
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Pad {
     pub(crate) bit: bool,
     pub(crate) history: VecDeque<(Instant, Level)>,
     pub(crate) claim: Option<Claim>,
+    /// How often the line was requested since reset, also in vain.
+    pub(crate) requests: u64,
     pub(crate) next_fault: Option<FaultKind>,
 }
 
@@ -44,6 +46,7 @@ impl Pad {
             bit: false,
             history: VecDeque::new(),
             claim: None,
+            requests: 0,
             next_fault: None,
         }
     }

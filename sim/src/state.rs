@@ -39,6 +39,11 @@ impl Shared {
         act(&mut wiring, self.clock.now())
     }
 
+    /// Looks at the chip, whatever the time: a look changes nothing and wakes nobody.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Does something to the chip at this moment, then wakes whom it concerns: after the lock, since a waker may do
     /// anything. A test that panicked with the lock held does not take the other tests' board with it.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State, Instant) -> R) -> R {
@@ -95,6 +100,7 @@ impl State {
         config: LineConfig,
         consumer: &str,
     ) -> Result<(), SimError> {
+        self.pad_mut(line)?.requests += 1;
         if let Some(claim) = &self.pad(line)?.claim {
             return Err(SimError::Busy { line, consumer: claim.consumer });
         }

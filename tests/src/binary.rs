@@ -16,11 +16,13 @@ pub fn binary(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let hosts = ["pi-agent", "pi-controller", "pictl", "pi-sim"].map(|host| format!("--package={host}"));
-        let built = Command::new(cargo).args(["build", "--quiet", "--bins"]).args(hosts).status();
-        assert!(built.is_ok_and(|status| status.success()), "the hosts do not build");
-        // target/debug/deps/<this test>
+        // target/<debug or release>/deps/<this test>
         let own = std::env::current_exe().expect("a path");
-        own.ancestors().nth(2).expect("a target folder").to_owned()
+        let folder = own.ancestors().nth(2).expect("a target folder").to_owned();
+        let release = folder.ends_with("release").then_some("--release");
+        let built = Command::new(cargo).args(["build", "--quiet", "--bins"]).args(release).args(hosts).status();
+        assert!(built.is_ok_and(|status| status.success()), "the hosts do not build");
+        folder
     });
     folder.join(name)
 }

@@ -4,7 +4,14 @@
 mod binary;
 mod cluster;
 mod gpio;
+pub mod history;
+mod lone;
+mod proxy;
+mod size;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
-pub use gpio::{claim, direct, trusting};
+pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
+pub use lone::Lone;
+pub use proxy::Proxy;
+pub use size::{Sorted, figure, is_full, seed, size};

@@ -14,7 +14,7 @@ use pi_agent::{JoinError, join};
 use pi_controller::{TokenWish, create_token, init};
 use proto::control::v1::Inventory;
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Running, eventually};
+use tests::{Running, Sorted, eventually, figure, seed, size};
 use tokio::task::JoinSet;
 
 const NODES: usize = 200;
@@ -154,8 +154,7 @@ async fn a_signal_lets_a_host_end_within_five_seconds() {
         // both have a connection open: the agent's to the controller
         for host in [&mut sim, &mut controller] {
             let asked = Instant::now();
-            let pid = Pid::from_raw(i32::try_from(host.0.id().unwrap()).unwrap()).unwrap();
-            kill_process(pid, signal).unwrap();
+            self::signal(host, signal);
             let ended = tokio::time::timeout(Duration::from_secs(6), host.0.wait()).await;
             assert!(ended.expect("it did not end").unwrap().success());
             println!("ended {:?} after {signal:?}", asked.elapsed());
@@ -176,31 +175,78 @@ fn told(socket: &UnixDatagram, word: &str, within: Duration) -> bool {
     false
 }
 
+/// After how long without a word of it the service manager takes an agent for dead.
+const GRANTED: Duration = Duration::from_millis(500);
+
+/// A simulated node under a simulated service manager, once it has said that it serves.
+async fn watched(cluster: &Cluster, manager: &UnixDatagram) -> Running {
+    let file = cluster.folder("token");
+    if !file.exists() {
+        mtls::write_private(&file, cluster.token(1).await.to_text().as_bytes()).unwrap();
+    }
+    let (file, nodes) = (file.display().to_string(), cluster.folder("nodes").display().to_string());
+    let socket = manager.local_addr().unwrap().as_pathname().unwrap().display().to_string();
+    let sim = Running::start_with(
+        "pi-sim",
+        &["up", "--controller", &cluster.address, "--token", &file, "--state", &nodes],
+        &[("NOTIFY_SOCKET", &socket), ("WATCHDOG_USEC", &GRANTED.as_micros().to_string())],
+    );
+    assert!(told(manager, "READY=1", Duration::from_secs(20)));
+    sim
+}
+
+fn signal(process: &Running, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process.0.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
 /// F9, the half that is ours: an agent that stands still stops telling the watchdog that it is alive.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_hears_of_a_living_agent_and_not_of_one_that_stands_still() {
-    const GRANTED: Duration = Duration::from_millis(500);
     let cluster = Cluster::make();
     let _controller = cluster.serve();
-    let token = cluster.token(1).await;
-    let file = cluster.folder("token");
-    mtls::write_private(&file, token.to_text().as_bytes()).unwrap();
-    let path = cluster.folder("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    let (granted, nodes) = (GRANTED.as_micros().to_string(), cluster.folder("nodes").display().to_string());
-    let sim = Running::start_with(
-        "pi-sim",
-        &["up", "--controller", &cluster.address, "--token", &file.display().to_string(), "--state", &nodes],
-        &[("NOTIFY_SOCKET", &path.display().to_string()), ("WATCHDOG_USEC", &granted)],
-    );
-    assert!(told(&manager, "READY=1", Duration::from_secs(20)));
+    let manager = UnixDatagram::bind(cluster.folder("notify")).unwrap();
+    let sim = watched(&cluster, &manager).await;
     for _ in 0..4 {
         assert!(told(&manager, "WATCHDOG=1", Duration::from_secs(20)));
     }
-    let pid = Pid::from_raw(i32::try_from(sim.0.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+    signal(&sim, Signal::STOP);
     while told(&manager, "WATCHDOG=1", Duration::from_millis(1)) {} // what was under way
     assert!(!told(&manager, "WATCHDOG=1", GRANTED * 2), "it stands still and says that it lives");
-    kill_process(pid, Signal::CONT).unwrap();
+    signal(&sim, Signal::CONT);
     assert!(told(&manager, "WATCHDOG=1", Duration::from_secs(20)));
+}
+
+/// F9 with the service manager's half played by the test: it hears nothing for as long as it has granted, kills, and
+/// starts a successor. (Its board is simulated and ends with the process: that the successor's first act is to make the
+/// lines safe, is shown on kernel GPIO.)
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_stands_still_is_found_in_time_and_has_a_successor() {
+    let rounds = size(3, 30);
+    let mut random = fastrand::Rng::with_seed(seed());
+    let cluster = Cluster::make();
+    let _controller = cluster.serve();
+    let manager = UnixDatagram::bind(cluster.folder("notify")).unwrap();
+    let (mut fired, mut back) = (Vec::new(), Vec::new());
+    let mut sim = watched(&cluster, &manager).await;
+    for _ in 0..rounds {
+        let until = Instant::now() + Duration::from_millis(random.u64(0..1500));
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            // a watchdog that fires for a living agent is worse than none
+            assert!(left < GRANTED || told(&manager, "WATCHDOG=1", GRANTED), "it lives and is not heard of");
+            std::thread::sleep(left.min(Duration::from_millis(10)));
+        }
+        signal(&sim, Signal::STOP);
+        let stopped = Instant::now();
+        while told(&manager, "WATCHDOG=1", GRANTED) {}
+        fired.push(stopped.elapsed());
+        sim.0.kill().await.unwrap();
+        let killed = Instant::now();
+        sim = watched(&cluster, &manager).await;
+        back.push(killed.elapsed());
+    }
+    let (fired, back) = (Sorted::new(fired), Sorted::new(back));
+    figure(format!("{rounds} times stopped, {GRANTED:?} granted; the watchdog fired after {fired}"));
+    figure(format!("from the kill until the successor said that it is ready: {back}"));
+    assert!(fired.quantile(1.0) <= GRANTED * 6 / 5, "{fired}");
 }

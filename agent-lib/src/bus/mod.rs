@@ -1,6 +1,7 @@
 //! Which buses and devices may be talked to, and how much at once. The talking is the host's: it waits, so each bus has a
 //! thread of its own there.
 
+mod lines;
 mod refusal;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use core::ops::RangeInclusive;
 
 use hal_core::{I2C_ADDRESSES, I2C_MESSAGE_BYTES, I2C_MESSAGES, SPI_TRANSACTION_BYTES, SpiDeviceId};
 
+pub use lines::Bus;
 pub use refusal::{BusDevice, BusRefusal};
 
 /// The SPI clocks in hertz that can be asked for: from the slowest that a Pi's divider gives (250 MHz / 65536,

@@ -4,9 +4,10 @@ use alloc::boxed::Box;
 use core::error::Error;
 use core::fmt;
 
-use hal_core::{Fault, FaultKind, I2C_ADDRESSES, SpiDeviceId};
+use hal_core::{Fault, FaultKind, I2C_ADDRESSES, LineId, SpiDeviceId};
 
 use super::SPI_CLOCKS_HZ;
+use crate::Holder;
 
 /// A device on a bus. Prints as `I2C1:0x48` or `SPI0.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,16 @@ pub enum BusRefusal {
     NotAllowed {
         /// The device.
         device: BusDevice,
+    },
+    /// Somebody holds a line that the bus needs.
+    #[error("{device} needs {line}, which is held by {holder}; ask them to release it")]
+    LineHeld {
+        /// The device.
+        device: BusDevice,
+        /// The line.
+        line: LineId,
+        /// Who holds it.
+        holder: Holder,
     },
     /// The transfer has no parts.
     #[error("the transfer with {device} is empty; write or read something")]

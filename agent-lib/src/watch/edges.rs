@@ -8,6 +8,7 @@ use hal_core::{Board, EdgeEvent, Instant, Line, LineId, Lost};
 use super::hub::gap;
 use super::{EdgeClock, Missed, What};
 use crate::Agent;
+use crate::port::Port;
 
 /// Edges fetched from one line before the next line has its turn.
 const TURN: usize = 64;
@@ -82,7 +83,10 @@ impl<B: Board> Agent<B> {
     fn fetch(&mut self, line: LineId) -> Option<Poll<Result<EdgeEvent, B::Error>>> {
         let waker = self.waker();
         let held = self.held.get_mut(&line).filter(|held| held.has_edges())?;
-        Some(held.line.poll_edge(&mut Context::from_waker(&waker)))
+        match &mut held.port {
+            Port::Gpio(input) => Some(input.poll_edge(&mut Context::from_waker(&waker))),
+            Port::Pwm(_) => None,
+        }
     }
 
     fn waker(&self) -> Waker {

@@ -113,7 +113,7 @@ impl<B: Board> Agent<B> {
         self.hub.end(line);
         match self.held.get(&line) {
             Some(held) if held.house == Some(House::Watch) => _ = self.held.remove(&line),
-            Some(held) if held.wants_input() && held.line.config() != self.on_board(line, held.wanted) => {
+            Some(held) if held.wants_input() && held.port.config() != self.on_board(line, held.wanted) => {
                 // Edges that nobody fetches do no harm, so a line that cannot be set back keeps them.
                 let wanted = held.wanted;
                 _ = self.reconfigure(line, wanted);
@@ -141,6 +141,10 @@ impl<B: Board> Agent<B> {
     pub(crate) fn look_again(&mut self, line: LineId) {
         if !self.hub.watches(line) {
             return;
+        }
+        if !self.held.contains_key(&line) && self.leads_to_pwm(line) {
+            // looking would lead the pin away from the PWM block
+            return self.hub.publish(line, hub::gap(line, Missed::Unknown));
         }
         match self.refilter(line).and_then(|()| self.snapshot(line)) {
             Ok(snapshot) => self.hub.publish(line, snapshot),
@@ -193,7 +197,7 @@ impl<L: Line> Held<L> {
 
     /// The debouncing that was asked for and that the board does not do.
     fn software_debounce(&self) -> Duration {
-        match (self.wanted.mode, self.line.config().mode) {
+        match (self.wanted.mode, self.port.config().mode) {
             (LineMode::Input { debounce_us, .. }, LineMode::Input { debounce_us: 0, .. }) => {
                 Duration::from_micros(debounce_us.into())
             }
@@ -206,5 +210,6 @@ impl<L: Line> Held<L> {
         self.house = Some(House::Watch);
         self.since = now;
         (self.lease, self.overdue, self.pulse) = (None, None, None);
+        self.soft = None;
     }
 }

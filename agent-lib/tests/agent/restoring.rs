@@ -1,6 +1,6 @@
 //! Outputs across restarts, and without an agent.
 
-use agent_lib::{Refusal, Restore, outputs_off};
+use agent_lib::{PwmBlock, Refusal, Restore, outputs_off};
 use hal_core::{Board, Direction, FaultKind, LineConfig};
 use sim::Level;
 
@@ -90,6 +90,37 @@ fn outputs_are_told_by_their_wires() {
 }
 
 #[test]
+fn last_is_what_the_wire_was_left_at() {
+    let safe = [(OFF, SafeState::Low), (UNKNOWN, SafeState::Hold)];
+    let policy = Policy::new(header::lines().collect(), BTreeMap::new(), safe.into()).unwrap();
+    let policy = policy.with_restore([ON, OFF, LAST, UNKNOWN].map(|line| (line, Restore::Last)).into()).unwrap();
+    let mut agent = Agent::new(SimBoard::builder().build(), policy);
+    assert!(agent.last_levels().is_empty(), "nothing was driven");
+    for line in [OFF, LAST, UNKNOWN, LED] {
+        agent.write(T0, anna().caller(), line, true, None).unwrap();
+    }
+    agent.claim(T0, anna().caller(), ON, Claim::permanent(LineConfig::output(true).active_low())).unwrap();
+    assert_eq!(agent.last_levels(), [(ON, false), (OFF, true), (LAST, true), (UNKNOWN, true)], "LED is not asked for");
+    agent.release(T0, anna().caller(), LAST, None).unwrap();
+    agent.handle_timeout(seconds(60)); // the leases of OFF and UNKNOWN end
+    let left = [(ON, false), (OFF, false), (UNKNOWN, true)];
+    assert_eq!(agent.last_levels(), left, "made safe, an input, and held");
+    agent.claim(seconds(61), ben().caller(), UNKNOWN, Claim::permanent(LineConfig::input())).unwrap_err();
+    let admin = anna();
+    let admin = admin.caller().with_rights(ALL_RIGHTS);
+    agent.claim(seconds(61), admin, UNKNOWN, Claim::permanent(LineConfig::input())).unwrap();
+    assert_eq!(agent.last_levels(), left[..2], "an input is not driven");
+}
+
+#[test]
+fn last_levels_survive_a_start_at_which_the_line_is_busy() {
+    let (mut agent, bench) = restoring();
+    bench.fail_next(LAST, FaultKind::Busy);
+    assert_eq!(agent.restore(T0, &[(LAST, true), (LED, true)]).len(), 1);
+    assert_eq!(agent.last_levels(), [(LAST, true)]);
+}
+
+#[test]
 fn after_a_crash_what_matters_is_driven_safe() {
     let safe = [(ON, SafeState::High), (OFF, SafeState::Low), (LAST, SafeState::Hold), (LED, SafeState::Input)];
     let policy = Policy::new(header::lines().collect(), BTreeMap::new(), safe.into()).unwrap();
@@ -99,12 +130,12 @@ fn after_a_crash_what_matters_is_driven_safe() {
         drop(board.claim(line, LineConfig::output(true), "killed").unwrap()); // stays driven
     }
     bench.fail_next(ON, FaultKind::Busy);
-    let failed = outputs_off(&mut board, &policy);
+    let failed = outputs_off(&mut board, &policy, &PwmBlock::NONE);
     assert!(matches!(failed[..], [(ON, Refusal::Hardware { .. })]));
     let levels = [OFF, LAST, LED, UNKNOWN].map(|line| bench.level(line) == Level::High);
     assert_eq!(levels, [false, true, false, true]);
     assert_eq!(board.info(LED).unwrap().direction, Direction::Input);
-    assert!(outputs_off(&mut board, &policy).is_empty());
+    assert!(outputs_off(&mut board, &policy, &PwmBlock::NONE).is_empty());
     assert_eq!(bench.level(ON), Level::High);
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Without arguments it does so on a chip that the kernel simulates (gpio-sim), and makes it itself: it wants to be root on
 //! a kernel with that module, and `tests/vm/conformance` runs it in a virtual machine that has one. With `registers` it
-//! takes the header of an emulated Raspberry Pi 3: `tests/vm/pi3`.
+//! takes the header of an emulated Raspberry Pi 3, and its PWM block: `tests/vm/pi3`.
 
 mod gpio_sim;
 mod harness;
 mod linux;
+mod pwm;
 mod registers;
 
 use std::error::Error;
@@ -41,6 +42,7 @@ fn on_registers() -> Result<bool, Box<dyn Error>> {
     run(&mut OnRegisters { board: CdevBoard::open_header()? }, "gpio-cdev", &mut report);
     run(&mut OnRegisters { board: Cdev2Board::open_header()? }, "gpiocdev", &mut report);
     println!("{report}");
+    pwm::on_kernel()?;
     Ok(report.failures().next().is_none())
 }
 

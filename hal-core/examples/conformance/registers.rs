@@ -63,7 +63,7 @@ impl<B: Board> Harness for OnRegisters<B> {
     }
 }
 
-fn devmem(arguments: &[&str]) -> io::Result<String> {
+pub(crate) fn devmem(arguments: &[&str]) -> io::Result<String> {
     let output = Command::new("devmem").args(arguments).output()?;
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }

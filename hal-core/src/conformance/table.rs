@@ -9,9 +9,18 @@ use super::report::{Column, Outcome, Report};
 use crate::Caps;
 
 /// What [`Caps`] declares, by name.
-fn declared(caps: Caps) -> [(&'static str, bool); 7] {
+fn declared(caps: Caps) -> [(&'static str, bool); 8] {
     // In full, so that a new capability is not forgotten here.
-    let Caps { bias, kernel_debounce, edge_seq, edge_wakeups, reconfigure_in_place, atomic_group, info_watch } = caps;
+    let Caps {
+        bias,
+        kernel_debounce,
+        edge_seq,
+        edge_wakeups,
+        reconfigure_in_place,
+        atomic_group,
+        info_watch,
+        outputs_persist,
+    } = caps;
     [
         ("bias", bias),
         ("kernel debounce", kernel_debounce),
@@ -20,6 +29,7 @@ fn declared(caps: Caps) -> [(&'static str, bool); 7] {
         ("reconfigure in place", reconfigure_in_place),
         ("atomic groups", atomic_group),
         ("info watch", info_watch),
+        ("outputs persist", outputs_persist == Some(true)),
     ]
 }
 
@@ -113,7 +123,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "declares              one     other");
         assert_eq!(lines[1], "bias                  no      yes");
-        assert_eq!(lines[9], "busy                  passed  FAILED (1)");
+        assert_eq!(lines[10], "busy                  passed  FAILED (1)");
         assert_eq!(lines.last(), Some(&"  1  went through"));
         assert_eq!(report.failures().map(|(board, one)| (board, one.case)).collect::<Vec<_>>(), [("other", "busy")]);
     }

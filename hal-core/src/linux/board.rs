@@ -17,6 +17,7 @@ use crate::{Board, Caps, ChipInfo, Direction, Instant, Label, LineConfig, LineId
 pub struct CdevBoard {
     label: Label,
     lines: Vec<gpio_cdev::Line>,
+    outputs_persist: Option<bool>,
 }
 
 impl CdevBoard {
@@ -46,7 +47,9 @@ impl CdevBoard {
     }
 
     fn new(chip: &Chip) -> Self {
-        Self { label: Label::new(chip.label()), lines: chip.lines().take(usize::from(u16::MAX)).collect() }
+        let lines = chip.lines().take(usize::from(u16::MAX)).collect();
+        let outputs_persist = chip::outputs_persist(chip.label());
+        Self { label: Label::new(chip.label()), lines, outputs_persist }
     }
 
     fn line(&self, id: LineId) -> Result<&gpio_cdev::Line, CdevError> {
@@ -60,7 +63,8 @@ impl Board for CdevBoard {
     type Line = CdevLine;
 
     fn caps(&self) -> Caps {
-        Caps { bias: true, edge_wakeups: true, ..Caps::default() } // all that the first interface has; bias since Linux 5.5
+        // all that the first interface has; bias since Linux 5.5
+        Caps { bias: true, edge_wakeups: true, outputs_persist: self.outputs_persist, ..Caps::default() }
     }
 
     fn chip(&self) -> ChipInfo {

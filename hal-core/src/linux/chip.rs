@@ -55,6 +55,11 @@ fn choose(labels: &BTreeMap<PathBuf, String>) -> Option<&Path> {
     HEADER_LABELS.iter().find_map(labelled).map(|(path, _)| path.as_path())
 }
 
+/// Whether the outputs of a chip with this label stay driven when they are released. Only the header's drivers say so.
+pub(super) fn outputs_persist(label: &str) -> Option<bool> {
+    HEADER_LABELS.contains(&label).then(|| super::persist_outputs(Path::new("/"))).flatten()
+}
+
 /// The GPIO chips' device files in a folder, each once: links are followed, so that one chip is not counted twice.
 fn devices(dev: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(dev).into_iter().flatten().flatten();

@@ -6,32 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent_lib::{BusDevice, BusPolicy, BusRefusal, I2cPart};
 use embedded_hal::i2c::{I2c, Operation};
 use embedded_hal::spi::SpiDevice;
-use hal_core::{Buses, FaultKind, I2C_ADDRESSES, I2cBus, Presence, SpiConfig, SpiDeviceId};
+use hal_core::{Board, Buses, FaultKind, I2C_ADDRESSES, I2cBus, Presence, SpiConfig, SpiDeviceId};
 use tokio::task::spawn_blocking;
 
+use crate::service::Node;
+
 /// The buses of one node. Whoever waits for a bus waits for that one only.
-pub(crate) struct BusWorkers<U: Buses> {
+pub(crate) struct BusWorkers<B: Board, U: Buses> {
+    node: Arc<Node<B>>,
     policy: BusPolicy,
     buses: Arc<Mutex<U>>,
     /// Opened at the first use, and kept.
     i2c: Mutex<BTreeMap<u8, Slot<U::I2c>>>,
-    /// One a bus: its devices share the wires.
+    /// One a bus: its devices share the wires. Filled once one of them could be opened.
     spi: Mutex<BTreeMap<u8, Slot<()>>>,
 }
 
 type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
-impl<U> BusWorkers<U>
+impl<B, U> BusWorkers<B, U>
 where
+    B: Board<Line: Send> + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    pub(crate) fn new(buses: U) -> Self {
-        Self {
-            policy: BusPolicy::default(),
-            buses: Arc::new(Mutex::new(buses)),
-            i2c: Mutex::default(),
-            spi: Mutex::default(),
-        }
+    pub(crate) fn new(node: Arc<Node<B>>, policy: BusPolicy, buses: U) -> Self {
+        Self { node, policy, buses: Arc::new(Mutex::new(buses)), i2c: Mutex::default(), spi: Mutex::default() }
     }
 
     /// The allowed addresses that answer, in order, one probe each.
@@ -88,12 +87,15 @@ where
         bytes: Vec<u8>,
     ) -> Result<Vec<u8>, BusRefusal> {
         let device = self.policy.check_spi(id, config.hz, bytes.len())?;
-        let slot = slot(&self.spi, id.bus).lock_owned().await;
-        let buses = self.buses.clone();
+        let mut slot = slot(&self.spi, id.bus).lock_owned().await;
+        self.lend_lines(device)?;
+        let (node, buses) = (self.node.clone(), self.buses.clone());
         let transferred = spawn_blocking(move || {
             let mut bytes = bytes;
             // opened each time: mode and clock belong to the call
             let opened = buses.lock().unwrap_or_else(PoisonError::into_inner).spi(id, config);
+            *slot = slot.or(opened.is_ok().then_some(()));
+            return_lines(&node, device, &slot);
             let done = opened.and_then(|mut spi| spi.transfer_in_place(&mut bytes));
             drop(slot);
             done.map(|()| bytes).map_err(|fault| BusRefusal::hardware(device, fault))
@@ -108,13 +110,17 @@ where
     ) -> Result<T, BusRefusal> {
         let BusDevice::I2c { bus, .. } = device else { return Err(BusRefusal::Empty { device }) };
         let mut slot = slot(&self.i2c, bus).lock_owned().await;
-        let buses = self.buses.clone();
+        self.lend_lines(device)?;
+        let (node, buses) = (self.node.clone(), self.buses.clone());
         let worked = spawn_blocking(move || {
             let mut i2c = match slot.take() {
                 Some(open) => open,
                 None => {
                     let opened = buses.lock().unwrap_or_else(PoisonError::into_inner).i2c(bus);
-                    opened.map_err(|fault| BusRefusal::hardware(device, fault))?
+                    opened.map_err(|fault| {
+                        return_lines(&node, device, &slot);
+                        BusRefusal::hardware(device, fault)
+                    })?
                 }
             };
             let outcome = work(&mut i2c);
@@ -122,6 +128,22 @@ where
             outcome
         });
         worked.await.unwrap_or_else(|error| Err(panicked(device, error)))
+    }
+
+    /// Keeps everybody off the lines of a bus, from its first use on.
+    fn lend_lines(&self, device: BusDevice) -> Result<(), BusRefusal> {
+        let mut agent = self.node.agent();
+        let now = agent.board().now();
+        let lent = agent.lend_lines(now, device);
+        self.node.touched(&mut agent);
+        lent
+    }
+}
+
+/// Gives the lines of a bus back that could never be opened: it is not there, and they are free for other use.
+fn return_lines<B: Board, T>(node: &Node<B>, device: BusDevice, slot: &Option<T>) {
+    if slot.is_none() {
+        node.agent().return_lines(device.bus());
     }
 }
 

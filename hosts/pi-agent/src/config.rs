@@ -1,12 +1,14 @@
 //! The agent's configuration file, `agent.toml`.
 
+mod bus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_lib::{LineName, Policy, PolicyError, Restore, SafeState};
+use agent_lib::{BusPolicy, LineName, Policy, PolicyError, Restore, SafeState};
 use hal_core::LineId;
 use serde::Deserialize;
 use startup::ConfigError;
@@ -16,6 +18,10 @@ use crate::access::Right;
 
 /// Where a node serves unless its configuration says otherwise.
 const PORT: u16 = 7444;
+
+/// A caller's line operations a second unless the configuration says otherwise: beyond what people and programs need, and
+/// a fraction of what the node can do.
+const OPERATIONS_PER_SECOND: u32 = 20_000;
 
 /// What an agent is told. Every field has a default, so that an empty file is a good one.
 #[derive(Clone, Debug)]
@@ -34,6 +40,11 @@ pub struct Config {
     pub chip: Option<PathBuf>,
     /// Which lines may be used, under which names, and where they go when they are let go.
     pub policy: Policy,
+    /// Line operations a second for each caller; 0 is no limit. A write of several lines counts as many, and a second's
+    /// worth may come at once. `release` and the emergency stop are never limited.
+    pub operations_per_second: u32,
+    /// Which buses and devices may be used.
+    pub buses: BusPolicy,
     /// Operators whose commands are taken without a controller in between.
     pub operators: Vec<Operator>,
     /// Where the metrics are to be had as text for Prometheus; `None`: nowhere.
@@ -74,6 +85,8 @@ impl Default for Config {
             labels: BTreeMap::new(),
             chip: None,
             policy: Policy::default(),
+            operations_per_second: OPERATIONS_PER_SECOND,
+            buses: BusPolicy::default(),
             operators: Vec::new(),
             prometheus: None,
             reflection: false,
@@ -92,6 +105,7 @@ struct File {
     controller: Option<String>,
     labels: BTreeMap<String, String>,
     gpio: Gpio,
+    bus: bus::Bus,
     operators: Vec<Operator>,
     metrics: Metrics,
     reflection: bool,
@@ -100,8 +114,8 @@ struct File {
 impl Default for File {
     fn default() -> Self {
         let Config { state, listen, advertise, controller, labels, operators, reflection, .. } = Config::default();
-        let (gpio, metrics) = (Gpio::default(), Metrics::default());
-        Self { state, listen, advertise, controller, labels, gpio, operators, metrics, reflection }
+        let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
+        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection }
     }
 }
 
@@ -141,6 +155,8 @@ struct Gpio {
     restore: BTreeMap<String, Spanned<AtStart>>,
     /// For how long a bare write borrows a line with a declared safe state; absent: 60 s.
     default_lease_s: Option<Spanned<u32>>,
+    /// For each caller; 0: no limit; absent: 20,000.
+    operations_per_second: Option<u32>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -157,6 +173,7 @@ enum Safe {
 enum AtStart {
     Off,
     On,
+    Last,
     AsIs,
 }
 
@@ -165,6 +182,7 @@ impl From<AtStart> for Restore {
         match at_start {
             AtStart::Off => Self::Off,
             AtStart::On => Self::On,
+            AtStart::Last => Self::Last,
             AtStart::AsIs => Self::AsIs,
         }
     }
@@ -190,19 +208,34 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, operators, metrics, reflection } =
+        let File { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection } =
             startup::parse(path, &text)?;
         let prometheus = metrics.prometheus(path, &text)?;
         let chip = gpio.chip.clone();
+        let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;
-        let root = PathBuf::from("/");
-        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators, prometheus, reflection, root })
+        let buses = bus.policy(path, &text)?;
+        Ok(Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            chip,
+            policy,
+            operations_per_second,
+            buses,
+            operators,
+            prometheus,
+            reflection,
+            root: PathBuf::from("/"),
+        })
     }
 }
 
 impl Gpio {
     fn policy(self, path: &Path, text: &str) -> Result<Policy, ConfigError> {
-        let Self { chip: _, allow, aliases, safe, restore, default_lease_s } = self;
+        let Self { chip: _, allow, aliases, safe, restore, default_lease_s, operations_per_second: _ } = self;
         let wrong = |span, expected: &dyn std::fmt::Display| startup::at(path, text, span, expected);
         let lines: BTreeMap<String, LineId> =
             aliases.iter().map(|(alias, line)| (alias.clone(), LineId(*line.get_ref()))).collect();
@@ -252,6 +285,7 @@ mod tests {
     fn an_empty_file_is_a_good_one() {
         let config = load("").unwrap();
         assert_eq!(config.listen.port(), PORT);
+        assert_eq!(config.operations_per_second, OPERATIONS_PER_SECOND);
         assert!(config.policy.allows(LineId(27)) && !config.policy.allows(LineId(28)));
     }
 
@@ -260,7 +294,7 @@ mod tests {
         let config = load(
             "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
-             restore = { heater = 'off' }\ndefault_lease_s = 5\n\
+             restore = { heater = 'off', GPIO18 = 'last' }\ndefault_lease_s = 5\noperations_per_second = 7\n\
              [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
         )
         .unwrap();
@@ -268,6 +302,8 @@ mod tests {
         assert_eq!(config.policy.safe_state(LineId(17)), SafeState::Low);
         assert_eq!(config.policy.safe_state(LineId(18)), SafeState::Hold);
         assert_eq!(config.policy.restore(LineId(17)), Restore::Off);
+        assert_eq!(config.policy.restore(LineId(18)), Restore::Last);
+        assert_eq!(config.operations_per_second, 7);
         assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
     }

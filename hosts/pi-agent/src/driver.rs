@@ -76,6 +76,10 @@ pub(crate) fn tell(event: Event) -> bool {
             tracing::warn!(%line, missed, "pulses were missed: the agent came too late");
             false
         }
+        Event::PwmMissed { line, missed } => {
+            tracing::warn!(%line, missed, "edges of a software PWM were missed: the agent came too late");
+            false
+        }
         _ => false,
     }
 }

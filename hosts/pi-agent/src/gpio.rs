@@ -1,7 +1,7 @@
 //! `ControlGPIO`: which operation a message asks for, and its answer.
 
 use agent_lib::{Agent, Caller, LineWrite, Refusal, Token};
-use hal_core::{Board, Instant, LineId};
+use hal_core::{Board, Instant, LineId, header};
 use proto::agent::v1::gpio_request::Operation;
 use proto::agent::v1::{
     ClaimLine, ConfigureLine, GpioRequest, GpioResponse, KeepaliveLine, ListLines, ReadLine, ReleaseAllLines,
@@ -78,7 +78,10 @@ fn one_line<B: Board>(
             agent.release(now, caller, line, token).map_err(refused)?;
             None
         }
-        Operation::Pwm(_) => return Err(wire::not_yet("PWM will drive a line with a duty cycle")),
+        Operation::Pwm(pwm) => {
+            let signal = agent.pwm(now, caller, line, wire::pwm(pwm), token).map_err(refused)?;
+            return Ok(GpioResponse { pwm: Some(wire::signal(signal)), ..touched(agent, now, caller, line, None) });
+        }
         Operation::Write(_) | Operation::List(_) | Operation::ReleaseAll(_) => {
             return Err(wire::invalid("operation", "is not about one line"));
         }
@@ -138,6 +141,21 @@ fn release_all<B: Board>(agent: &mut Agent<B>, now: Instant) -> Result<GpioRespo
             Err(Status::new(status.code(), format!("not safe: {all}; {}", status.message())))
         }
     }
+}
+
+/// How many operations a request counts as: about a system call each. What leaves lines safe counts as none.
+pub(crate) fn cost(request: &GpioRequest) -> u32 {
+    match &request.operation {
+        Some(Operation::Release(_) | Operation::ReleaseAll(_)) => 0,
+        Some(Operation::Write(WriteLines { lines })) => lines_cost(lines.len()),
+        Some(Operation::List(_)) => lines_cost(header::lines().count()),
+        _ => 1,
+    }
+}
+
+/// The same of something done to so many lines.
+pub(crate) fn lines_cost(lines: usize) -> u32 {
+    u32::try_from(lines.max(1)).unwrap_or(u32::MAX)
 }
 
 /// Whether a request is a claim that waits for its line, and was refused because another holds it.

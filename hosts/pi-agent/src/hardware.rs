@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics};
+use agent_lib::PwmBlock;
+use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics, PwmError, SysfsPwmChip};
 use proto::control::v1::Inventory;
 
 /// A board, a source of metrics, and what the machine says of itself.
 pub struct Hardware<B, M, U> {
     /// The lines.
     pub board: B,
+    /// The PWM block, if one reaches the header.
+    pub pwm: PwmBlock,
     /// I²C and SPI.
     pub buses: U,
     /// The sensors.
@@ -18,7 +21,8 @@ pub struct Hardware<B, M, U> {
 }
 
 impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
-    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header.
+    /// This machine, with the chip of that device file, or the one that carries a Raspberry Pi's header. PWM channels that
+    /// an agent before this one left running are stopped; where none can be had, PWM is made in software.
     ///
     /// # Errors
     ///
@@ -26,10 +30,23 @@ impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
     pub fn of_this_machine(chip: Option<&Path>) -> Result<Self, CdevError> {
         Ok(Self {
             board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
+            pwm: pwm_block(Path::new("/sys")),
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
             inventory: inventory(Identity::read(Path::new("/"))),
         })
+    }
+}
+
+fn pwm_block(sys: &Path) -> PwmBlock {
+    let chip = SysfsPwmChip::open_header(sys).and_then(|mut chip| chip.release_leftovers().map(|()| chip));
+    match chip {
+        Ok(chip) => PwmBlock::new(chip),
+        Err(PwmError::NoHeaderChip) => PwmBlock::NONE,
+        Err(error) => {
+            tracing::error!(why = %startup::one_line(&error), "no hardware PWM");
+            PwmBlock::NONE
+        }
     }
 }
 

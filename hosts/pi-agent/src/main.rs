@@ -99,8 +99,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::OutputsOff { common } => {
             let config = common.load()?;
-            let Hardware { mut board, .. } = Hardware::of_this_machine(config.chip.as_deref())?;
-            if let Some((_, refusal)) = outputs_off(&mut board, &config.policy).into_iter().next() {
+            let Hardware { mut board, pwm, .. } = Hardware::of_this_machine(config.chip.as_deref())?;
+            if let Some((_, refusal)) = outputs_off(&mut board, &config.policy, &pwm).into_iter().next() {
                 return Err(refusal.into());
             }
         }

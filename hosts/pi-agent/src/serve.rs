@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_lib::{Agent, ConditionKind, Verdict};
-use hal_core::{Board, Buses, MetricsSource};
+use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
     Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
     PeerIdentity, Trust, TrustError,
@@ -20,11 +20,12 @@ use crate::conditions::Conditions;
 use crate::config::{Config, Prometheus};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
+use crate::last::{self, LastLevels};
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::standard::{reflection, standard_health};
 use crate::uplink::Uplink;
-use crate::{boots, driver, prometheus, watchdog};
+use crate::{boots, driver, limits, prometheus, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -85,7 +86,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, buses, metrics, inventory } = hardware;
+    let Hardware { board, pwm, buses, metrics, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -98,11 +99,14 @@ where
     };
 
     let starts = boots::count(&config.state)?;
-    let mut agent =
-        Agent::new(board, config.policy.clone()).with_epoch(starts).with_first_token(boots::first_token(starts));
-    let policy = restore(&mut agent);
-    let node =
-        Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), Access::new(&config.operators), agent));
+    let mut agent = Agent::new(board, config.policy.clone())
+        .with_pwm(pwm)
+        .with_epoch(starts)
+        .with_first_token(boots::first_token(starts));
+    let mut last_levels = LastLevels::load(&config.state);
+    let policy = restore(&mut agent, last_levels.levels());
+    let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
+    let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
     node.judge(ConditionKind::Policy, policy);
     let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
     let mut uplink = None;
@@ -111,7 +115,8 @@ where
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses: BusWorkers::new(buses) })
+    let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
+    let service = NodeAgentServer::new(Service { node: node.clone(), buses })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
@@ -151,16 +156,21 @@ where
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
         () = scraping => Ok(()),
+        () = last_levels.keep(&node) => Ok(()),
     };
+    let as_driven = node.agent().last_levels();
     node.let_go();
+    if last::is_wanted(&node) {
+        last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
+    }
     Ok(ended?)
 }
 
 /// Before the first call is accepted.
-fn restore<B: Board>(agent: &mut Agent<B>) -> Verdict {
+fn restore<B: Board>(agent: &mut Agent<B>, last: &[(LineId, bool)]) -> Verdict {
     let now = agent.board().now();
     let mut failed = Vec::new();
-    for (line, refusal) in agent.restore(now, &[]) {
+    for (line, refusal) in agent.restore(now, last) {
         tracing::error!(%line, why = %startup::one_line(&refusal), "cannot be restored");
         failed.push(line.to_string());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_lib::{Agent, ConditionKind, Event, Health, State, Verdict};
+use agent_lib::{Agent, ConditionKind, Event, Health, RateLimited, State, Verdict};
 use futures_util::Stream;
 use hal_core::{Board, Buses, Groups, Instant, LineId};
 use proto::agent::v1::node_agent_server::NodeAgent;
@@ -14,14 +14,15 @@ use proto::agent::v1::{
     TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
 use tokio::sync::{Notify, watch as changes};
-use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::{Access, Principal, Right};
 use crate::buses::BusWorkers;
 use crate::clock::Clock;
+use crate::limits::Limits;
 use crate::sampler::Readings;
-use crate::{driver, gpio, metering, watch, wire};
+use crate::stream::{Answers, Turns};
+use crate::{driver, gpio, metering, persist, watch, wire};
 
 /// One node: what its service, its sampler and its uplink share.
 pub(crate) struct Node<B: Board> {
@@ -43,10 +44,11 @@ pub(crate) struct Node<B: Board> {
     stopping: changes::Sender<bool>,
     pub(crate) readings: Arc<Readings>,
     pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
 }
 
 impl<B: Board> Node<B> {
-    pub(crate) fn new(id: String, boot_id: String, access: Access, agent: Agent<B>) -> Self {
+    pub(crate) fn new(id: String, boot_id: String, access: Access, limits: Limits, agent: Agent<B>) -> Self {
         let clock = Clock::start();
         let node = Self {
             id,
@@ -62,10 +64,13 @@ impl<B: Board> Node<B> {
             stopping: changes::Sender::new(false),
             readings: Readings::none(),
             clock,
+            limits,
         };
         let backend = node.agent().board().chip();
         let message = format!("{} lines of {} by {}", backend.lines, backend.label, backend.backend);
         node.note(ConditionKind::GpioBackend, State::True, "Opened", message);
+        let (state, reason, message) = persist::condition(node.agent().board().caps().outputs_persist);
+        node.note(ConditionKind::OutputsPersist, state, reason, message.to_owned());
         node
     }
 
@@ -120,7 +125,12 @@ impl<B: Board> Node<B> {
         }
     }
 
-    fn operate(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
+    /// Charges a caller for so many operations on lines.
+    pub(crate) fn charge(&self, principal: &Principal, operations: u32) -> Result<(), RateLimited> {
+        self.limits.charge(self.clock.now(), principal.caller().holder, operations)
+    }
+
+    pub(crate) fn operate(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
         let mut agent = self.agent();
         let now = agent.board().now();
         let outcome = gpio::operate(&mut agent, now, principal.caller(), request);
@@ -203,7 +213,7 @@ impl<B: Board> Node<B> {
 /// The service itself.
 pub(crate) struct Service<B: Board, U: Buses> {
     pub(crate) node: Arc<Node<B>>,
-    pub(crate) buses: BusWorkers<U>,
+    pub(crate) buses: BusWorkers<B, U>,
 }
 
 #[tonic::async_trait]
@@ -230,14 +240,16 @@ where
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
         let principal = self.node.caller(Right::Gpio, &request)?;
-        self.node.operate_or_wait(&principal, request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        self.node.charge(&principal, gpio::cost(&request)).map_err(wire::rate_limited)?;
+        self.node.operate_or_wait(&principal, request).await.map(Response::new)
     }
 
     type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
 
     async fn watch_gpio(&self, request: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
-        self.node.caller(Right::Gpio, &request)?;
-        let records = watch::watch(self.node.clone(), request.into_inner())?;
+        let principal = self.node.caller(Right::Gpio, &request)?;
+        let records = watch::watch(self.node.clone(), &principal, request.into_inner())?;
         Ok(Response::new(Box::pin(records)))
     }
 
@@ -248,8 +260,9 @@ where
         request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
         let principal = self.node.caller(Right::Gpio, &request)?;
-        let node = self.node.clone();
-        let answers = request.into_inner().map(move |request| Ok(wire::outcome(node.operate(&principal, request?))));
+        let place = self.node.limits.stream()?;
+        let answers =
+            Answers { node: self.node.clone(), principal, requests: Turns(request.into_inner()), _place: place };
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -7,8 +7,10 @@ use agent_lib::{Record, WatchId};
 use futures_util::{Stream, stream};
 use hal_core::{Board, LineId};
 use proto::agent::v1::{GpioRecord, WatchGpioRequest};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
+use crate::access::Principal;
 use crate::service::Node;
 use crate::{gpio, wire};
 
@@ -19,14 +21,19 @@ const CAPACITY: usize = 1024;
 struct Watching<B: Board> {
     node: Arc<Node<B>>,
     id: WatchId,
+    /// Its place among all watches.
+    _place: OwnedSemaphorePermit,
 }
 
 /// Starts to follow what `request` names.
 pub(crate) fn watch<B: Board<Line: Send> + Send + 'static>(
     node: Arc<Node<B>>,
+    principal: &Principal,
     request: WatchGpioRequest,
 ) -> Result<impl Stream<Item = Result<GpioRecord, Status>> + Send + 'static, Status> {
     let WatchGpioRequest { lines, resume_epoch, resume_sequence } = request;
+    node.charge(principal, gpio::lines_cost(lines.len())).map_err(wire::rate_limited)?;
+    let place = node.limits.watch()?;
     let resume = wire::position(resume_epoch, resume_sequence);
     let id = {
         let mut agent = node.agent();
@@ -36,7 +43,7 @@ pub(crate) fn watch<B: Board<Line: Send> + Send + 'static>(
         node.touched(&mut agent);
         id
     };
-    let watching = Watching { node, id };
+    let watching = Watching { node, id, _place: place };
     Ok(stream::unfold(watching, |watching| async move {
         let record = watching.next().await;
         Some((Ok(wire::record(record)), watching))

@@ -1,5 +1,6 @@
 //! One simulated Raspberry Pi.
 
+use agent_lib::PwmBlock;
 use hal_core::LineId;
 use pi_agent::Hardware;
 use proto::control::v1::Inventory;
@@ -15,7 +16,7 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
     let clock = Clock::paced();
     let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1);
     let board = board.i2c(1, 0x48, Lm75::new(21_500)).i2c(1, 0x50, Eeprom::new_24c02()).spi(0, 0, SpiLoopback).build();
-    let buses = board.buses();
+    let (buses, pwm) = (board.buses(), PwmBlock::new(board.pwm()));
     let bench = board.bench();
     let inventory = Inventory {
         model: "Simulated Raspberry Pi".to_owned(),
@@ -27,5 +28,6 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (Hardware { board, buses, metrics: SimMetrics::new(clock).with_seed(seed_of(name)), inventory }, bench)
+    let metrics = SimMetrics::new(clock).with_seed(seed_of(name));
+    (Hardware { board, pwm, buses, metrics, inventory }, bench)
 }

@@ -13,9 +13,9 @@ use proto::agent::v1::{
 use crate::call::Caller;
 use crate::exit::Failure;
 use crate::output::{Output, duration, json, or_dash, table};
-use crate::watch;
+use crate::{pwm, watch};
 
-const LINE_HELP: &str = "BCM number, GPIO17, header pin J8:11, or an alias of the node";
+pub(crate) const LINE_HELP: &str = "BCM number, GPIO17, header pin J8:11, or an alias of the node";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -76,6 +76,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "MS")]
         gap: Option<u64>,
     },
+    /// Put a signal on an output, by the PWM hardware where the line has it; runs until something ends it
+    Pwm(pwm::Signal),
     /// Follow lines: how each is, then every change, until interrupted
     Watch {
         /// Name of the node
@@ -170,6 +172,7 @@ pub(crate) async fn run(
             watch::run(caller, &node, lines, count, output, out).await?;
             return Ok(String::new());
         }
+        Command::Pwm(signal) => (signal.node.clone(), signal.request()),
         Command::Claim(claim) => (claim.node.clone(), claim.request()),
         Command::Keepalive { node, line, token } => {
             (node, GpioRequest { token, ..one(line, Operation::Keepalive(KeepaliveLine {})) })
@@ -264,6 +267,9 @@ fn sentence(node: &str, answer: &GpioResponse) -> String {
         _ => "",
     };
     let lease = lease(answer.lease.as_ref());
+    if let Some(signal) = &answer.pwm {
+        return format!("{node} GPIO{pin} carries {}{lease}", pwm::words(signal));
+    }
     match answer.state() {
         GpioState::High => format!("{node} GPIO{pin} is high{raw}{lease}"),
         GpioState::Low => format!("{node} GPIO{pin} is low{raw}{lease}"),
@@ -291,7 +297,7 @@ fn list_table(lines: &[LineStatus]) -> String {
             format!("GPIO{}", line.pin),
             line.header_pin.map(|pin| format!("J8:{pin}")).unwrap_or_else(|| "-".to_owned()),
             or_dash(line.aliases.join(", ")),
-            direction.to_owned(),
+            line.pwm.as_ref().map(pwm::words).unwrap_or_else(|| direction.to_owned()),
             or_dash(line.consumer.clone()),
             or_dash(line.holder.clone()),
             duration(line.held_for.as_ref()),

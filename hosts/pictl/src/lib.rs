@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod node;
 mod output;
+mod pwm;
 mod top;
 mod watch;
 

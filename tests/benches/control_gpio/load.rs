@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::agent::v1::stream_gpio_response::Outcome;
 use proto::agent::v1::{GpioRequest, GpioState};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 type Client = NodeAgentClient<Channel>;
@@ -42,9 +46,32 @@ pub(crate) async fn all_at_once(client: &Client, calls: usize) -> Duration {
     start.elapsed()
 }
 
+/// Keeps [`IN_FLIGHT`] messages under way in one stream; answers how long all of them took.
+pub(crate) async fn streamed(client: &Client, messages: usize) -> Duration {
+    let (send, requests) = mpsc::channel(IN_FLIGHT);
+    let answers = client.clone().stream_gpio(ReceiverStream::new(requests)).await;
+    let mut answers = answers.expect("a stream").into_inner();
+    let start = Instant::now();
+    for number in 0..IN_FLIGHT.min(messages) {
+        send.send(request(number)).await.expect("the stream is open");
+    }
+    for number in 0..messages {
+        let answer = answers.next().await.expect("as many answers as requests").expect("an answer");
+        let Some(Outcome::Response(answer)) = answer.outcome else { panic!("refused: {answer:?}") };
+        assert_eq!(answer.state, request(number).state, "the answer is another one's");
+        if number + IN_FLIGHT < messages {
+            send.send(request(number + IN_FLIGHT)).await.expect("the stream is open");
+        }
+    }
+    start.elapsed()
+}
+
 async fn write(client: &mut Client, number: usize) {
+    let answer = client.control_gpio(request(number)).await.expect("an answer").into_inner();
+    assert_eq!(answer.state, request(number).state, "the answer is another one's");
+}
+
+fn request(number: usize) -> GpioRequest {
     let level = [GpioState::Low, GpioState::High][number % 2];
-    let request = GpioRequest { pin: Some(LINE), state: level.into(), ..GpioRequest::default() };
-    let answer = client.control_gpio(request).await.expect("an answer").into_inner();
-    assert_eq!(answer.state, i32::from(level), "the answer is another one's");
+    GpioRequest { pin: Some(LINE), state: level.into(), ..GpioRequest::default() }
 }

@@ -35,14 +35,16 @@ pub(crate) struct Plan {
     single: usize,
     /// Calls with many in flight, a turn.
     many: usize,
+    /// Messages through one stream, a turn.
+    streamed: usize,
     /// Starts up to the first answer.
     starts: usize,
     /// Until an agent has registered and sampled, in seconds.
     settle: f32,
 }
 
-const FULL: Plan = Plan { blocks: 8, rounds: 10, single: 400, many: 6400, starts: 40, settle: 2.5 };
-const QUICK: Plan = Plan { blocks: 1, rounds: 2, single: 20, many: 640, starts: 2, settle: 0.3 };
+const FULL: Plan = Plan { blocks: 8, rounds: 10, single: 400, many: 6400, streamed: 32_000, starts: 40, settle: 2.5 };
+const QUICK: Plan = Plan { blocks: 1, rounds: 2, single: 20, many: 640, streamed: 640, starts: 2, settle: 0.3 };
 
 fn main() {
     let arguments = Arguments::parse();

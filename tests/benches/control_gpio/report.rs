@@ -8,6 +8,8 @@ use crate::series::Series;
 pub(crate) enum Goal {
     /// At most this many times the floor.
     Ratio(f64),
+    /// At least this many times the floor.
+    Share(f64),
     /// At most this much, in the row's unit.
     Value(f64),
     /// Nothing: the row explains others.
@@ -46,6 +48,7 @@ impl fmt::Display for Row {
         }
         match self.goal {
             Goal::Ratio(most) => write!(f, " ≤ {most} × | {} |", yes(ratio <= most)),
+            Goal::Share(least) => write!(f, " ≥ {least} × | {} |", yes(ratio >= least)),
             Goal::Value(most) => {
                 let reached = self.agent.quantile(0.5) <= most;
                 write!(f, " ≤ {most} {unit} | {} |", yes(reached))

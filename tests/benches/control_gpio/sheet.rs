@@ -22,6 +22,8 @@ pub(crate) struct Sheet {
     cpu_alone: Trio,
     cpu: Trio,
     rate: Trio,
+    stream_cpu: Trio,
+    stream_rate: Trio,
     resting: Trio,
     loaded: Trio,
     start: Trio,
@@ -56,6 +58,7 @@ impl Sheet {
         }
         for server in &servers {
             load::all_at_once(&server.client, plan.many).await; // the first calls are dearer
+            load::streamed(&server.client, plan.streamed).await;
         }
         for number in 0..plan.rounds {
             for who in in_turn(number) {
@@ -63,6 +66,9 @@ impl Sheet {
             }
             for who in in_turn(number) {
                 self.many(who, &servers[who], plan.many).await;
+            }
+            for who in in_turn(number) {
+                self.streamed(who, &servers[who], plan.streamed).await;
             }
         }
         for (server, loaded) in servers.iter().zip(&mut self.loaded) {
@@ -83,6 +89,13 @@ impl Sheet {
         self.rate[who].round(vec![calls as f64 / took.as_secs_f64() / 1e3]);
     }
 
+    async fn streamed(&mut self, who: usize, server: &Server, messages: usize) {
+        let before = server.cpu();
+        let took = load::streamed(&server.client, messages).await;
+        self.stream_cpu[who].round(vec![per_call(server.cpu() - before, messages)]);
+        self.stream_rate[who].round(vec![messages as f64 / took.as_secs_f64() / 1e3]);
+    }
+
     /// The measurements as rows of the table.
     pub(crate) fn rows(self) -> Vec<Row> {
         vec![
@@ -90,6 +103,8 @@ impl Sheet {
             row("64 in flight, calls a second", "k/s", self.rate, Goal::None),
             row("P2: single flight, latency", "µs", self.latency, Goal::Ratio(1.05)),
             row("single flight, server CPU a call", "µs", self.cpu_alone, Goal::None),
+            row("P3: one stream, 64 deep, server CPU a message", "µs", self.stream_cpu, Goal::Ratio(1.3)),
+            row("P3: one stream, 64 deep, messages a second", "k/s", self.stream_rate, Goal::Share(0.7)),
             row("P12: memory, connected", "MB", self.resting, Goal::Ratio(1.6)),
             row("memory after the load", "MB", self.loaded, Goal::None),
             row("P13: start to first answer", "ms", self.start, Goal::Value(3.2)),

@@ -7,15 +7,17 @@ mod listener;
 
 use std::error::Error;
 use std::path::Path;
+use std::pin::Pin;
 
 use mtls::{Acceptor, Credentials, Limits, OwnCertificate, PeerIdentity, Trust};
 use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
+use proto::agent::v1::stream_gpio_response::Outcome;
 use proto::agent::v1::{
     CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
     ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
     TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
-use tonic::codegen::tokio_stream::Empty;
+use tokio_stream::{Empty, Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -37,11 +39,14 @@ async fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
 /// Answers what it was told to do as if it had been done.
 struct Echo;
 
+fn echo(GpioRequest { pin, state, .. }: GpioRequest) -> GpioResponse {
+    GpioResponse { success: true, pin, state, ..GpioResponse::default() }
+}
+
 #[async_trait]
 impl NodeAgent for Echo {
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
-        let GpioRequest { pin, state, .. } = request.into_inner();
-        Ok(Response::new(GpioResponse { success: true, pin, state, ..GpioResponse::default() }))
+        Ok(Response::new(echo(request.into_inner())))
     }
 
     async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
@@ -67,13 +72,17 @@ impl NodeAgent for Echo {
         Err(Status::unimplemented("only an echo"))
     }
 
-    type StreamGPIOStream = Empty<Result<StreamGpioResponse, Status>>;
+    type StreamGPIOStream = Pin<Box<dyn Stream<Item = Result<StreamGpioResponse, Status>> + Send>>;
 
     async fn stream_gpio(
         &self,
-        _: Request<Streaming<GpioRequest>>,
+        request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
-        Err(Status::unimplemented("only an echo"))
+        let answers = request.into_inner().map(|request| {
+            let outcome = Some(Outcome::Response(echo(request?)));
+            Ok(StreamGpioResponse { outcome })
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn scan_i2c(&self, _: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {

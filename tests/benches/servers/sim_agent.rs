@@ -23,6 +23,7 @@ async fn run(state: PathBuf) -> Result<(), Failure> {
     let (simulated, _hands) = pi_sim::hardware("bench");
     let hardware = Hardware {
         board: simulated.board,
+        pwm: simulated.pwm,
         buses: simulated.buses,
         // the sampler reads this machine, as it would on a Pi
         metrics: ProcfsMetrics::new(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::output::Channel;
-use super::{PwmError, SysfsPwm};
+use super::{PwmError, SysfsPwm, pins};
 use crate::{LineId, PI_1_TO_4_PWM_LINES, PI_5_PWM_LINES, PwmChannelId, PwmChip, PwmLines, PwmTiming};
 
 /// The devices that reach the header, with the lines of their channels: RP1's first block, and the first block of every
@@ -38,21 +38,26 @@ impl Taken {
 #[derive(Debug)]
 pub struct SysfsPwmChip {
     folder: PathBuf,
-    lines: PwmLines,
+    lines: Vec<(LineId, PwmChannelId)>,
     taken: Taken,
 }
 
 impl SysfsPwmChip {
-    /// Finds the block below `sys`, which is `/sys` but in tests, by the device that its chip belongs to.
+    /// Finds the block below `sys`, which is `/sys` but in tests, by the device that its chip belongs to. Lines have channels
+    /// if the device tree leads their pins to it; where there is no device tree, all that could.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if there is none: no Raspberry Pi, or no overlay that enables it.
+    /// `Unsupported` if there is none, or none that any pin of the header is led to: no Raspberry Pi, or no overlay.
     pub fn open_header(sys: &Path) -> Result<Self, PwmError> {
         let chips = chips(&sys.join("class/pwm"));
         let reaching = |(device, lines): &(&str, PwmLines)| {
             let chip = chips.iter().find(|chip| device_of(chip).as_deref() == Some(*device))?;
-            Some(Self { folder: chip.clone(), lines, taken: Taken::default() })
+            let led = pins::led(sys, chip);
+            let led = |line: &LineId| led.as_ref().is_none_or(|led| led.contains(line));
+            let lines: Vec<_> = lines.iter().copied().filter(|(line, _)| led(line)).collect();
+            let reaches = !lines.is_empty();
+            reaches.then(|| Self { folder: chip.clone(), lines, taken: Taken::default() })
         };
         HEADER_DEVICES.iter().find_map(reaching).ok_or(PwmError::NoHeaderChip)
     }
@@ -95,7 +100,7 @@ impl PwmChip for SysfsPwmChip {
 
     /// Waits for up to half a second if this user may write the files only after udev has seen to it.
     fn claim_pwm(&mut self, line: LineId, timing: PwmTiming) -> Result<SysfsPwm, PwmError> {
-        let missing = PwmError::NoChannel { line, lines: self.lines };
+        let missing = PwmError::NoChannel { line, lines: self.lines.clone() };
         let channel = self.channel_for(line).ok_or(missing)?;
         self.take(line, channel)?;
         let claimed = SysfsPwm::export(line, channel, Channel::new(&self.folder, channel), timing, self.taken.clone());

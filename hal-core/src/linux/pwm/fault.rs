@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::vec::Vec;
 
 use rustix::io::Errno;
 
@@ -20,7 +21,7 @@ pub enum PwmError {
         /// The line.
         line: LineId,
         /// Those that have one.
-        lines: crate::PwmLines,
+        lines: Vec<(LineId, PwmChannelId)>,
     },
     /// The channel serves a line already, this one or one that shares it.
     #[error("{line} and {other} share {channel}, which {other} uses; release that first")]
@@ -102,7 +103,7 @@ fn advice(kind: FaultKind) -> &'static str {
 }
 
 /// Prints as `GPIO12, GPIO13, GPIO18`.
-struct Among<'a>(&'a crate::PwmLines);
+struct Among<'a>(&'a [(LineId, PwmChannelId)]);
 
 impl core::fmt::Display for Among<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

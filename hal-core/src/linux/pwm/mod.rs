@@ -1,11 +1,13 @@
 //! Hardware PWM through sysfs, the only way that Linux has.
 //!
-//! A line carries PWM only while its pin is led to the PWM block, which an overlay does (`dtoverlay=pwm` or
-//! `pwm-2chan`); nothing here can tell whether it is.
+//! A line carries PWM only while its pin is led to the PWM block. An overlay does that at the start of the machine
+//! (`dtoverlay=pwm` or `pwm-2chan`), and the device tree tells for which pins; a request of the line as GPIO undoes it, which
+//! nothing tells.
 
 mod chip;
 mod fault;
 mod output;
+mod pins;
 #[cfg(test)]
 mod tests;
 

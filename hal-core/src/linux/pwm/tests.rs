@@ -210,3 +210,55 @@ fn lines_without_pwm_and_machines_without_it_are_refused() {
         assert_eq!(missing.fault(), FaultKind::Unsupported);
     }
 }
+
+/// Leads pins to the block of a chip, as an overlay does: through groups of pins that the block's node refers to.
+fn lead(sys: &Sys, chip: u8, groups: &[(&str, &[u8])]) {
+    let tree = sys.root.path().join("firmware/devicetree/base");
+    let node = tree.join("soc/pwm");
+    fs::create_dir_all(&node).unwrap();
+    let handles: Vec<u8> = (0x51u32..).take(groups.len()).flat_map(u32::to_be_bytes).collect();
+    for ((group, pins), handle) in groups.iter().zip(handles.chunks(4)) {
+        let (folder, property) = group.rsplit_once('/').unwrap();
+        let folder = tree.join("soc/gpio").join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(property), pins).unwrap();
+        let group = folder.components().take(tree.components().count() + 3).collect::<PathBuf>();
+        fs::write(group.join("phandle"), handle).unwrap();
+    }
+    // another group, of another block
+    fs::create_dir_all(tree.join("soc/gpio/i2s")).unwrap();
+    fs::write(tree.join("soc/gpio/i2s/brcm,pins"), [0, 0, 0, 19]).unwrap();
+    fs::write(tree.join("soc/gpio/i2s/phandle"), [0, 0, 0, 0x50]).unwrap();
+    fs::write(node.join("pinctrl-0"), handles).unwrap();
+    let folder = sys.path(chip, "device");
+    fs::create_dir_all(&folder).unwrap();
+    symlink(&node, folder.join("of_node")).unwrap();
+}
+
+fn led(chip: &SysfsPwmChip) -> Vec<u16> {
+    (0..28).filter(|line| chip.channel_for(LineId(*line)).is_some()).collect()
+}
+
+#[test]
+fn only_lines_whose_pins_are_led_to_the_block_have_channels() {
+    let sys = Sys::pi_4();
+    lead(&sys, 0, &[("pwm_pins/brcm,pins", &[0, 0, 0, 18])]);
+    let mut chip = sys.open();
+    assert_eq!(led(&chip), [18]);
+    let refused = chip.claim_pwm(LineId(12), HALF).unwrap_err();
+    assert_eq!(refused.to_string(), "GPIO12 has no PWM channel; choose GPIO18");
+    // two groups, by name and in a child, as RP1 has them
+    let sys = Sys::pi_5();
+    lead(&sys, 2, &[("fan/pin_pwm/pins", b"gpio12\0gpio13\0"), ("servo/pins", b"gpio19\0")]);
+    assert_eq!(led(&sys.open()), [12, 13, 19]);
+}
+
+#[test]
+fn a_block_that_drives_only_the_headphones_is_none_of_the_header() {
+    let sys = Sys::pi_4();
+    lead(&sys, 0, &[("pwm0_gpio40/brcm,pins", &[0, 0, 0, 40]), ("pwm1_gpio41/brcm,pins", &[0, 0, 0, 41])]);
+    assert_eq!(SysfsPwmChip::open_header(sys.root.path()).unwrap_err().fault(), FaultKind::Unsupported);
+    let sys = Sys::pi_4();
+    lead(&sys, 0, &[]);
+    assert_eq!(SysfsPwmChip::open_header(sys.root.path()).unwrap_err().fault(), FaultKind::Unsupported);
+}

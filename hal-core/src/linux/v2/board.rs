@@ -18,6 +18,7 @@ pub struct Cdev2Board {
     chip: Chip,
     label: Label,
     lines: u16,
+    outputs_persist: Option<bool>,
 }
 
 impl Cdev2Board {
@@ -46,7 +47,9 @@ impl Cdev2Board {
                 Err(CdevError::NoInterface { path: path.into(), interface: "second", source })
             }
             _ => {
-                Ok(Self { chip, label: Label::new(&info.label), lines: info.num_lines.try_into().unwrap_or(u16::MAX) })
+                let lines = info.num_lines.try_into().unwrap_or(u16::MAX);
+                let outputs_persist = chip::outputs_persist(&info.label);
+                Ok(Self { chip, label: Label::new(&info.label), lines, outputs_persist })
             }
         }
     }
@@ -68,6 +71,7 @@ impl Board for Cdev2Board {
             edge_seq: true,
             edge_wakeups: true,
             reconfigure_in_place: true,
+            outputs_persist: self.outputs_persist,
             ..Caps::default()
         }
     }

@@ -1,17 +1,28 @@
 //! What is answered about lines.
 
-use agent_lib::{Grant, HeldStatus, LeaseStatus, LineStatus, Missed, Position, Reading, Record, SafeState, What};
+use agent_lib::{
+    Grant, HeldStatus, LeaseStatus, LineStatus, Missed, Position, PwmKind, RateLimited, Reading, Record, SafeState,
+    Signal, What,
+};
 use hal_core::{Direction, Instant, LineId, LineInfo};
 use proto::agent::v1 as pb;
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::duration;
+use super::refusal::RATE_LIMITED;
 
 /// The answer to a read.
 pub(crate) fn reading(reading: Reading) -> pb::GpioResponse {
-    let Reading { line, level, raw, pulsing: _ } = reading;
-    pb::GpioResponse { raw_state: state(raw), ..touched(line, Some(level)) }
+    let Reading { line, level, raw, pulsing: _, pwm } = reading;
+    pb::GpioResponse { raw_state: state(raw), pwm: pwm.map(signal), ..touched(line, Some(level)) }
+}
+
+/// A signal as it is.
+pub(crate) fn signal(signal: Signal) -> pb::Pwm {
+    let frequency_hz = signal.frequency_hz();
+    let Signal { kind, timing } = signal;
+    pb::Pwm { hardware: kind == PwmKind::Hardware, frequency_hz, duty_ppm: timing.duty_ppm() }
 }
 
 /// The answer to whatever else was done to one line.
@@ -54,11 +65,12 @@ pub(crate) fn line_status(status: LineStatus) -> pb::LineStatus {
         out.used = used;
     }
     if let Some(held) = held {
-        let HeldStatus { holder, held_for, config: _, lease, pulsing, debounce: _ } = held;
+        let HeldStatus { holder, held_for, config: _, lease, pulsing, pwm, debounce: _ } = held;
         out.holder = holder.to_string();
         out.held_for = Some(duration(held_for));
         out.lease = lease.map(lease_status);
         out.pulsing = pulsing;
+        out.pwm = pwm.map(signal);
     }
     out
 }
@@ -88,6 +100,16 @@ pub(crate) fn outcome(outcome: Result<pb::GpioResponse, Status>) -> pb::StreamGp
         }),
     };
     pb::StreamGpioResponse { outcome: Some(outcome) }
+}
+
+/// A refusal by the rate limit within a stream of requests.
+pub(crate) fn limited_outcome(limited: &RateLimited) -> pb::StreamGpioResponse {
+    let refusal = pb::StreamRefusal {
+        code: Code::ResourceExhausted.into(),
+        message: limited.to_string(),
+        reason: RATE_LIMITED.to_owned(),
+    };
+    pb::StreamGpioResponse { outcome: Some(pb::stream_gpio_response::Outcome::Refusal(refusal)) }
 }
 
 /// Where a watch is to go on; `None` if from the beginning.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_lib::{Claim, Lease, LineName, OnConflict, Pulse, SafeState};
+use agent_lib::{Claim, Lease, LineName, OnConflict, Pulse, SafeState, Wave};
 use hal_core::{Bias, Drive, Edges, LineConfig, LineMode};
 use proto::agent::v1 as pb;
 use proto::agent::v1::line_name::Name;
@@ -140,4 +140,10 @@ pub(crate) fn pulse(pulse: pb::PulseLine) -> Result<Pulse, Status> {
         Some(length) => length.map_err(|_| invalid(field, "must not be negative")),
     };
     Ok(Pulse { active: length(active, "pulse.active")?, count: count.max(1), gap: length(gap, "pulse.gap")? })
+}
+
+/// A signal; the agent checks its range.
+pub(crate) fn pwm(pwm: pb::PwmLine) -> Wave {
+    let pb::PwmLine { frequency_hz, duty_ppm } = pwm;
+    Wave { frequency_hz, duty_ppm }
 }

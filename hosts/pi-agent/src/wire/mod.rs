@@ -8,9 +8,11 @@ mod metrics;
 mod refusal;
 mod system;
 
-pub(crate) use answer::{grant, line_status, outcome, position, reading, record, several, touched};
+pub(crate) use answer::{
+    grant, limited_outcome, line_status, outcome, position, reading, record, several, signal, touched,
+};
 pub(crate) use bus::{byte, i2c_parts, spi_transfer};
-pub(crate) use line::{claim, config, level, line, line_name, pulse};
+pub(crate) use line::{claim, config, level, line, line_name, pulse, pwm};
 pub(crate) use metrics::{metrics, resource, stream};
-pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, refusal, status};
+pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, rate_limited, refusal, status, too_many_streams};
 pub(crate) use system::{duration, health, inventory};

@@ -1,76 +1,8 @@
-//! Pulse-width modulation: what may be asked for, and how to do it by hand where the hardware does not.
+//! The schedule of a signal made by hand.
 
-use core::ops::RangeInclusive;
+use hal_core::{Instant, PwmTiming};
 
-use hal_core::{Instant, LineId, PwmTiming};
-
-/// Who makes the signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PwmKind {
-    /// A PWM block; exact to its clock.
-    Hardware,
-    /// The agent, by writing the line; every edge comes as late as the host is woken.
-    Software,
-}
-
-impl PwmKind {
-    /// The frequencies in hertz that make sense.
-    ///
-    /// Hardware: a period of a second, which older kernels still hold in 32 bits of nanoseconds, to one of 100 ns, which
-    /// on a Pi 5 is five ticks of its clock. Software: up to a period of 5 ms, in which a late edge is still a small part.
-    pub const fn frequencies_hz(self) -> RangeInclusive<u32> {
-        match self {
-            Self::Hardware => 1..=10_000_000,
-            Self::Software => 1..=200,
-        }
-    }
-}
-
-/// Why a signal is refused; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PwmRefusal {
-    /// The frequency is out of range.
-    #[error("{line} cannot do {asked_hz} Hz; ask for {} to {} Hz{}", range.start(), range.end(), hint(*kind))]
-    Frequency {
-        /// The line.
-        line: LineId,
-        /// What was asked for.
-        asked_hz: u32,
-        /// Who would have made the signal.
-        kind: PwmKind,
-        /// What can be asked for.
-        range: RangeInclusive<u32>,
-    },
-    /// More than always high was asked for.
-    #[error("{line} cannot be high for {asked_ppm} millionths of a period; ask for 0 to 1000000")]
-    Duty {
-        /// The line.
-        line: LineId,
-        /// What was asked for.
-        asked_ppm: u32,
-    },
-}
-
-fn hint(kind: PwmKind) -> &'static str {
-    match kind {
-        PwmKind::Hardware => "",
-        PwmKind::Software => " or choose a line with hardware PWM",
-    }
-}
-
-/// The timing of a signal of `hz` periods a second that is high for `duty_ppm` millionths of each.
-///
-/// # Errors
-///
-/// `Frequency` if it is not among [`PwmKind::frequencies_hz`], `Duty` above 1 000 000.
-pub fn pwm_timing(line: LineId, kind: PwmKind, hz: u32, duty_ppm: u32) -> Result<PwmTiming, PwmRefusal> {
-    let range = kind.frequencies_hz();
-    if !range.contains(&hz) {
-        return Err(PwmRefusal::Frequency { line, asked_hz: hz, kind, range });
-    }
-    PwmTiming::from_frequency(hz, duty_ppm).ok_or(PwmRefusal::Duty { line, asked_ppm: duty_ppm })
-}
+use super::PwmKind;
 
 /// What to do with the line now, and when to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +43,11 @@ impl SoftPwm {
     /// The timing in force. What it promises is achieved on average.
     pub const fn timing(&self) -> PwmTiming {
         self.timing
+    }
+
+    /// The timing asked for last: in force, or with the beginning of the next period.
+    pub fn target(&self) -> PwmTiming {
+        self.pending.unwrap_or(self.timing)
     }
 
     /// How many changes of level were left out because nobody came in time.
