@@ -15,6 +15,22 @@ pub enum ConditionKind {
     ControlPlane,
     /// The system can be measured.
     Metrics,
+    /// The journal is there, and whether it lasts longer than the boot.
+    Journal,
+    /// The wall clock is set by somebody who knows the time.
+    Clock,
+    /// The node's certificate is valid, and will be.
+    Certificate,
+    /// The agent can store its state, and no file system has turned read-only.
+    Storage,
+    /// The processor is not too hot.
+    Thermal,
+    /// The supply holds its voltage.
+    Power,
+    /// Held lines go to their safe states.
+    Leases,
+    /// The policy is in force, and lines are as it says that they start.
+    Policy,
     /// An output that was released, or whose agent died, goes on being driven: a fact of the kernel, neither good nor bad.
     OutputsPersist,
 }
@@ -56,9 +72,10 @@ pub enum Status {
 
 /// The health of a node: conditions set by those who know, read by anybody. Asking costs no I/O.
 ///
-/// A *needed* condition that is false degrades the status. At first the board and the metrics are needed, since an agent
-/// is there to drive and to measure; the control plane is not, since an agent works on its own. A condition that is
-/// unknown does not degrade: at start nothing has failed yet.
+/// A *needed* condition that is false degrades the status. At first all are needed but three: the control plane, since an
+/// agent works on its own; the clock, which a Pi without a network cannot have right; and the journal, which a container
+/// does not have. A condition that is unknown does not degrade: at start nothing has failed yet, and what a board cannot
+/// measure is no fault of it.
 #[derive(Clone, Debug)]
 pub struct Health {
     conditions: BTreeMap<ConditionKind, Condition>,
@@ -69,7 +86,8 @@ pub struct Health {
 impl Health {
     /// The health of a host that serves and knows nothing of its conditions yet.
     pub fn new() -> Self {
-        let needed = BTreeSet::from([ConditionKind::GpioBackend, ConditionKind::Metrics]);
+        use ConditionKind::{Certificate, GpioBackend, Leases, Metrics, Policy, Power, Storage, Thermal};
+        let needed = BTreeSet::from([Certificate, GpioBackend, Leases, Metrics, Policy, Power, Storage, Thermal]);
         Self { conditions: BTreeMap::new(), needed, serving: true }
     }
 
@@ -153,6 +171,18 @@ mod tests {
         health.set(SECOND, ConditionKind::ControlPlane, State::False, "Unreachable", "");
         assert_eq!(health.status(), Status::Ok);
         health.need(ConditionKind::ControlPlane);
+        assert_eq!(health.status(), Status::Degraded);
+    }
+
+    #[test]
+    fn what_a_pi_may_lack_degrades_nothing() {
+        let mut health = Health::new();
+        for kind in [ConditionKind::Clock, ConditionKind::Journal, ConditionKind::ControlPlane] {
+            health.set(SECOND, kind, State::False, "Absent", "");
+        }
+        health.set(SECOND, ConditionKind::Thermal, State::Unknown, "NoSensor", "");
+        assert_eq!(health.status(), Status::Ok);
+        health.set(SECOND, ConditionKind::Thermal, State::False, "TooHot", "");
         assert_eq!(health.status(), Status::Degraded);
     }
 

@@ -115,6 +115,7 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.agent.v1.NodeAgent/ScanI2c", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/StreamGPIO", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/StreamLogs", Access::Operator(Permission::Logs)),
+    ("/pi.agent.v1.NodeAgent/StreamMetrics", Access::Operator(Permission::View)),
     ("/pi.agent.v1.NodeAgent/TransferI2c", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/TransferSpi", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/WatchGPIO", Access::Operator(Permission::Gpio)),
@@ -128,6 +129,7 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/grpc.health.v1.Health/Check", Access::Member),
     ("/grpc.health.v1.Health/List", Access::Member),
     ("/grpc.health.v1.Health/Watch", Access::Member),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Member),
 ];
 
 /// Who may call `method`, given as its full path; `None`: nobody.

@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | drive lines | [`Board`], [`Line`] | claims, reads, writes, edges |
 //! | modulate, talk on buses | [`PwmChip`], [`Pwm`], [`Buses`], [`I2cBus`] | PWM, I²C, SPI |
-//! | measure the system | [`MetricsSource`] | load, memory, disk, temperature |
+//! | measure the system | [`MetricsSource`] | processor, memory, disks, temperature, supply |
 //!
 //! Every claimed [`Line`] is an embedded-hal pin (`InputPin + StatefulOutputPin`), so drivers from the ecosystem run on
 //! it unchanged. What a board cannot do it says in [`Caps`]; what went wrong it reduces to a [`FaultKind`].
@@ -51,6 +51,9 @@ pub use config::{Bias, Drive, Edges, LineConfig, LineMode};
 pub use fault::{Fault, FaultKind};
 pub use label::Label;
 pub use line::{EdgeEvent, Line, LineId, Lost};
-pub use metrics::{CpuTime, Disk, Memory, MetricsSource, Sample};
+pub use metrics::{
+    BlockDevice, Clock, CpuTime, Fan, FileSystem, Groups, Interface, Memory, MetricsSource, Own, Pressure, Processes,
+    Reading, Resource, Stall, Throttled, Traffic, Trip, Usage, Voltage, Zone, Zram,
+};
 pub use pwm::{PI_1_TO_4_PWM_LINES, PI_5_PWM_LINES, Pwm, PwmChannelId, PwmChip, PwmLines, PwmTiming};
 pub use time::Instant;

@@ -49,6 +49,6 @@ pub use clock::Clock;
 pub use edges::Profile;
 pub use fault::SimError;
 pub use line::SimLine;
-pub use metrics::SimMetrics;
+pub use metrics::{SimMetrics, SystemFault, UnknownFault, seed_of};
 pub use net::{Driver, Level, Strength, resolve};
 pub use pwm::{PwmChange, SimPwm, SimPwmChip};

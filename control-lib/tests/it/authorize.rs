@@ -37,6 +37,7 @@ const MATRIX: &str = "
     x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetSystemMetrics
     x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/HealthCheck
     .      x    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamLogs
+    x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamMetrics
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ControlGPIO
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2c
     .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamGPIO
@@ -54,6 +55,7 @@ const MATRIX: &str = "
     x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/Watch
+    x      x    x    x    x         x     x        x    x          .     /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
     .      .    .    .    .         .     .        .    .          .     /pi.fleet.v1.Fleet/AddOperator
 ";
 

@@ -25,7 +25,6 @@ mod persist;
 mod pwm;
 mod reactor;
 mod request;
-mod thermal;
 #[cfg(feature = "uapi-v2")]
 mod v2;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rcgen::{CertificateParams, KeyPair};
@@ -11,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureScheme, crypto::ring as provider};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::files::{FileError, read_private, write_private};
 use crate::pem;
@@ -204,6 +206,17 @@ impl OwnCertificate {
     pub fn replace(&self, credentials: &Credentials) -> Result<(), CredentialsError> {
         self.0.store(credentials.certified_key()?);
         Ok(())
+    }
+}
+
+impl OwnCertificate {
+    /// From when until when the certificate that is shown now is valid; `None` if it cannot be read.
+    pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        let current = self.0.load();
+        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
+        let time = |seconds: i64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().ok()?));
+        let validity = certificate.validity();
+        Some((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
     }
 }
 

@@ -50,6 +50,22 @@ pub struct Config {
     pub buses: BusPolicy,
     /// Operators whose commands are taken without a controller in between.
     pub operators: Vec<Operator>,
+    /// Where the metrics are to be had as text for Prometheus; `None`: nowhere.
+    pub prometheus: Option<Prometheus>,
+    /// Whether callers may ask which methods there are (gRPC server reflection).
+    pub reflection: bool,
+    /// Where the agent looks for the system's journal and time service: `/`, but in tests. Not in the file.
+    pub root: PathBuf,
+}
+
+/// Where Prometheus finds the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prometheus {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Mutual TLS, with the same certificate and for the same callers as the node's other metrics; plain HTTP is for
+    /// loopback alone.
+    pub tls: bool,
 }
 
 /// An operator that this node trusts by itself.
@@ -76,6 +92,9 @@ impl Default for Config {
             operations_per_second: OPERATIONS_PER_SECOND,
             buses: BusPolicy::default(),
             operators: Vec::new(),
+            prometheus: None,
+            reflection: false,
+            root: PathBuf::from("/"),
         }
     }
 }
@@ -92,21 +111,36 @@ struct File {
     gpio: Gpio,
     bus: bus::Bus,
     operators: Vec<Operator>,
+    metrics: Metrics,
+    reflection: bool,
 }
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, operators, .. } = Config::default();
-        Self {
-            state,
-            listen,
-            advertise,
-            controller,
-            labels,
-            gpio: Gpio::default(),
-            bus: bus::Bus::default(),
-            operators,
+        let Config { state, listen, advertise, controller, labels, operators, reflection, .. } = Config::default();
+        let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
+        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Metrics {
+    /// Where Prometheus may fetch them; absent: nowhere.
+    prometheus: Option<Spanned<SocketAddr>>,
+    /// Whether it does so by mutual TLS; plain HTTP only on loopback.
+    tls: bool,
+}
+
+impl Metrics {
+    fn prometheus(self, path: &Path, text: &str) -> Result<Option<Prometheus>, ConfigError> {
+        let Self { prometheus: Some(listen), tls } = self else { return Ok(None) };
+        if !tls && !listen.get_ref().ip().is_loopback() {
+            let expected =
+                format!("plain HTTP on {} would show the metrics to the network: say tls = true", listen.get_ref());
+            return Err(startup::at(path, text, listen.span(), expected));
         }
+        Ok(Some(Prometheus { listen: *listen.get_ref(), tls }))
     }
 }
 
@@ -196,7 +230,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, bus, operators } = startup::parse(path, &text)?;
+        let File { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection } =
+            startup::parse(path, &text)?;
+        let prometheus = metrics.prometheus(path, &text)?;
         let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;
@@ -213,6 +249,9 @@ impl Config {
             operations_per_second,
             buses,
             operators,
+            prometheus,
+            reflection,
+            root: PathBuf::from("/"),
         })
     }
 }
@@ -294,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn metrics_go_to_the_network_by_tls_alone() {
+        let prometheus = |text| load(text).unwrap().prometheus.map(|to| (to.listen.port(), to.tls));
+        assert_eq!(prometheus("[metrics]\nprometheus = '127.0.0.1:9464'"), Some((9464, false)));
+        assert_eq!(prometheus("[metrics]\nprometheus = '[::1]:9464'"), Some((9464, false)));
+        assert_eq!(prometheus("[metrics]\nprometheus = '0.0.0.0:9464'\ntls = true"), Some((9464, true)));
+        assert_eq!(prometheus("[metrics]\ntls = true"), None);
+    }
+
+    #[test]
     fn mistakes_are_told_with_file_line_and_what_was_expected() {
         let told = |text| load(text).unwrap_err();
         assert!(told("\nlistn = 1").starts_with("agent.toml, line 2: unknown field `listn`, expected one of"));
@@ -305,6 +353,10 @@ mod tests {
         assert!(told("[gpio]\n\ndefault_lease_s = 0").contains("line 3: a default lease of 0 ms is out of range"));
         assert!(told("[gpio]\nallow = [1]\nrestore = { GPIO2 = 'on' }").contains("line 3: GPIO2"));
         assert!(told("[gpio.safe]\n17 = 'off'").contains("line 2: unknown variant `off`, expected one of `hold`"));
+        assert_eq!(
+            told("[metrics]\nprometheus = '0.0.0.0:9464'"),
+            "agent.toml, line 2: plain HTTP on 0.0.0.0:9464 would show the metrics to the network: say tls = true"
+        );
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }
 }

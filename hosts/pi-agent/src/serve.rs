@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_lib::Agent;
+use agent_lib::{Agent, ConditionKind, Verdict};
 use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
     Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
@@ -16,14 +16,16 @@ use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::buses::BusWorkers;
-use crate::config::Config;
+use crate::conditions::Conditions;
+use crate::config::{Config, Prometheus};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::last::{self, LastLevels};
 use crate::sampler;
 use crate::service::{Node, Service};
+use crate::standard::{reflection, standard_health};
 use crate::uplink::Uplink;
-use crate::{boots, driver, limits, watchdog};
+use crate::{boots, driver, limits, prometheus, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -55,6 +57,9 @@ pub enum ServeError {
     /// The controller's address is wrong.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// The metrics cannot be served.
+    #[error(transparent)]
+    Prometheus(#[from] startup::ListenError),
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
@@ -86,18 +91,24 @@ where
     // First of all, and even if all else fails: the agent before this one may have been killed while it drove a line.
     let mut agent = Agent::new(board, config.policy.clone()).with_pwm(pwm);
     let mut last_levels = LastLevels::load(&config.state);
-    restore(&mut agent, last_levels.levels());
+    let restored = restore(&mut agent, last_levels.levels());
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
     let address = listener.local_addr()?;
+    let scrapes = match config.prometheus {
+        Some(Prometheus { listen, tls }) => Some((startup::listen(listen).await?, tls.then(|| acceptor.clone()))),
+        None => None,
+    };
 
     let starts = boots::count(&config.state)?;
     let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
     let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
     let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
+    node.judge(ConditionKind::Policy, restored);
+    let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
@@ -111,11 +122,20 @@ where
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
     watchdog::ready();
 
-    let serving = mtls::serve(mtls::server().add_service(service), acceptor, listener, shutdown);
+    let (health, reporter) = standard_health(&node).await;
+    let routes = mtls::server()
+        .add_service(service)
+        .add_service(health)
+        .add_optional_service(reflection(&node, config.reflection));
+    let serving = mtls::serve(routes, acceptor, listener, async {
+        shutdown.await;
+        node.stop();
+        reporter.end().await;
+    });
     // Who waits for this agent is answered before it turns to its own affairs.
     let sampling = async {
         sleep(AFTER_START).await;
-        sampler::sample(metrics, &node).await;
+        sampler::sample(metrics, &node, conditions).await;
     };
     let reporting = async {
         sleep(AFTER_START).await;
@@ -124,11 +144,18 @@ where
             None => std::future::pending().await,
         }
     };
+    let scraping = async {
+        match scrapes {
+            Some((listener, acceptor)) => prometheus::serve(node.clone(), listener, acceptor).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = serving => ended,
         () = sampling => Ok(()),
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
+        () = scraping => Ok(()),
         () = last_levels.keep(&node) => Ok(()),
     };
     let as_driven = node.agent().last_levels();
@@ -140,10 +167,16 @@ where
 }
 
 /// Before the first call is accepted.
-fn restore<B: Board>(agent: &mut Agent<B>, last: &[(LineId, bool)]) {
+fn restore<B: Board>(agent: &mut Agent<B>, last: &[(LineId, bool)]) -> Verdict {
     let now = agent.board().now();
+    let mut failed = Vec::new();
     for (line, refusal) in agent.restore(now, last) {
         tracing::error!(%line, why = %startup::one_line(&refusal), "cannot be restored");
+        failed.push(line.to_string());
+    }
+    match failed.is_empty() {
+        true => Verdict::holds("InForce", format!("{} lines may be used", agent.policy().allowed().count())),
+        false => Verdict::fails("NotRestored", format!("{} could not be restored: see the log", failed.join(", "))),
     }
 }
 

@@ -1,18 +1,19 @@
 //! `NodeAgent`: each method is decode, one call, encode.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_lib::{Agent, ConditionKind, Health, RateLimited, State};
+use agent_lib::{Agent, ConditionKind, Event, Health, RateLimited, State, Verdict};
 use futures_util::Stream;
-use hal_core::{Board, Buses, Instant};
+use hal_core::{Board, Buses, Groups, Instant, LineId};
 use proto::agent::v1::node_agent_server::NodeAgent;
 use proto::agent::v1::{
     CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
-    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, SystemMetrics, TransferI2cRequest, TransferI2cResponse,
-    TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
+    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
+    TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as changes};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::{Access, Principal, Right};
@@ -21,13 +22,13 @@ use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::sampler::Readings;
 use crate::stream::{Answers, Turns};
-use crate::{driver, gpio, persist, watch, wire};
+use crate::{driver, gpio, metering, persist, watch, wire};
 
 /// One node: what its service, its sampler and its uplink share.
 pub(crate) struct Node<B: Board> {
     id: String,
     boot_id: String,
-    access: Access,
+    pub(crate) access: Access,
     agent: Mutex<Agent<B>>,
     health: Mutex<Health>,
     /// When the driver is awake next.
@@ -38,7 +39,10 @@ pub(crate) struct Node<B: Board> {
     pub(crate) records: Notify,
     /// A line is free.
     freed: Notify,
-    pub(crate) readings: Readings,
+    /// Lines that do not take their safe state.
+    stuck: Mutex<BTreeSet<LineId>>,
+    stopping: changes::Sender<bool>,
+    pub(crate) readings: Arc<Readings>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
 }
@@ -56,6 +60,8 @@ impl<B: Board> Node<B> {
             earlier: Notify::new(),
             records: Notify::new(),
             freed: Notify::new(),
+            stuck: Mutex::default(),
+            stopping: changes::Sender::new(false),
             readings: Readings::none(),
             clock,
             limits,
@@ -92,11 +98,31 @@ impl<B: Board> Node<B> {
 
     fn tell(&self, agent: &mut Agent<B>) {
         while let Some(event) = agent.poll_event() {
+            self.heed(&event);
             if driver::tell(event) {
                 self.freed.notify_waiters();
             }
         }
         self.records.notify_waiters();
+    }
+
+    fn heed(&self, event: &Event) {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::SafeFailed { line, .. } => drop(stuck.insert(*line)),
+            Event::Expired { line, .. } | Event::Freed { line } => drop(stuck.remove(line)),
+            _ => {}
+        }
+    }
+
+    /// Whether held lines go where they should.
+    pub(crate) fn leases(&self) -> Verdict {
+        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: Vec<String> = stuck.iter().map(ToString::to_string).collect();
+        match names.is_empty() {
+            true => Verdict::holds("Kept", format!("{} lines are held", self.agent().held_count())),
+            false => Verdict::fails("NotSafe", format!("{}: the board does not take the safe state", names.join(", "))),
+        }
     }
 
     /// Charges a caller for so many operations on lines.
@@ -128,6 +154,39 @@ impl<B: Board> Node<B> {
     pub(crate) fn note(&self, kind: ConditionKind, state: State, reason: &'static str, message: String) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.set(self.clock.now(), kind, state, reason, message);
+    }
+
+    pub(crate) fn judge(&self, kind: ConditionKind, verdict: Verdict) {
+        let Verdict { state, reason, message } = verdict;
+        self.note(kind, state, reason, message);
+    }
+
+    /// The latest readings of these groups.
+    pub(crate) fn metrics(&self, groups: Groups) -> SystemMetrics {
+        let (metrics, at) = self.readings.latest();
+        match groups == Groups::ALL {
+            true => wire::metrics(&metrics, at, &self.id, &self.boot_id),
+            false => wire::metrics(&metrics.only(groups), at, &self.id, &self.boot_id),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// From now on, calls are not answered any more.
+    pub(crate) fn stop(&self) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).set_serving(false);
+        self.stopping.send_replace(true);
+    }
+
+    /// Until [`Node::stop`].
+    pub(crate) async fn stopping(&self) {
+        drop(self.stopping.subscribe().wait_for(|stopping| *stopping).await);
     }
 
     pub(crate) fn health(&self) -> HealthStatus {
@@ -165,8 +224,18 @@ where
 {
     async fn get_system_metrics(&self, request: Request<()>) -> Result<Response<SystemMetrics>, Status> {
         self.node.caller(Right::Viewer, &request)?;
-        let (metrics, at) = self.node.readings.latest();
-        Ok(Response::new(wire::metrics(metrics, at, &self.node.id, &self.node.boot_id)))
+        Ok(Response::new(self.node.metrics(Groups::ALL)))
+    }
+
+    type StreamMetricsStream = Pin<Box<dyn Stream<Item = Result<SystemMetrics, Status>> + Send>>;
+
+    async fn stream_metrics(
+        &self,
+        request: Request<StreamMetricsRequest>,
+    ) -> Result<Response<Self::StreamMetricsStream>, Status> {
+        self.node.caller(Right::Viewer, &request)?;
+        let (groups, interval) = wire::stream(request.into_inner())?;
+        Ok(Response::new(Box::pin(metering::metering(self.node.clone(), groups, interval))))
     }
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {

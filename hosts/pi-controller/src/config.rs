@@ -15,6 +15,8 @@ pub struct Config {
     pub id: String,
     /// Where to serve.
     pub listen: SocketAddr,
+    /// Whether members may ask which methods there are (gRPC server reflection).
+    pub reflection: bool,
 }
 
 /// The file as it is written.
@@ -23,6 +25,8 @@ pub struct Config {
 struct File {
     id: String,
     listen: SocketAddr,
+    #[serde(default)]
+    reflection: bool,
 }
 
 impl Config {
@@ -36,13 +40,13 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(state: &Path) -> Result<Self, ConfigError> {
-        let File { id, listen } = startup::load(&Self::path(state))?;
-        Ok(Self { state: state.to_owned(), id, listen })
+        let File { id, listen, reflection } = startup::load(&Self::path(state))?;
+        Ok(Self { state: state.to_owned(), id, listen, reflection })
     }
 
     pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
-        let file = File { id: self.id.clone(), listen: self.listen };
-        // two plain fields always serialise
+        let file = File { id: self.id.clone(), listen: self.listen, reflection: self.reflection };
+        // plain fields always serialise
         let text = toml::to_string(&file).unwrap_or_default();
         mtls::write_private(&Self::path(&self.state), text.as_bytes())
     }

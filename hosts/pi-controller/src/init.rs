@@ -85,7 +85,7 @@ pub fn init(
     advertise: &str,
 ) -> Result<Initialised, InitError> {
     mtls::create_private_dir(state)?;
-    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen };
+    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen, reflection: false };
     if config.ca_certificate().exists() {
         return Err(InitError::Exists(state.display().to_string()));
     }

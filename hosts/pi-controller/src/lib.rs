@@ -13,6 +13,7 @@ mod links;
 mod own_certificate;
 mod proxy;
 mod serve;
+mod standard;
 pub mod store;
 mod token;
 mod wire;

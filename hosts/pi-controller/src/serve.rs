@@ -17,9 +17,9 @@ use crate::control_plane::ControlPlaneService;
 use crate::fleet::FleetService;
 use crate::ledger::Ledger;
 use crate::links::Links;
-use crate::own_certificate;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{LoadError, OpenError, Store};
+use crate::{own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -102,12 +102,20 @@ pub async fn serve(
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
     let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
+    let (health, reporter) = standard::health().await;
+    let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
+        .add_service(Authorized::new(ledger.clone(), health))
+        .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
+    let shutdown = async {
+        shutdown.await;
+        reporter.end().await;
+    };
     tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
         () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mtls::JoinToken;
 use pi_agent::{Config, JoinError, ServeError, join, serve};
-use sim::Bench;
+use sim::{Bench, SimMetrics};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,6 +16,8 @@ use crate::node::hardware;
 pub struct Fleet {
     /// Name, address and bench of each.
     pub nodes: Vec<(String, SocketAddr, Bench)>,
+    /// The sensors of each, in the same order.
+    pub metrics: Vec<SimMetrics>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: watch::Sender<bool>,
 }
@@ -46,7 +48,7 @@ pub async fn up(
     config: &Config,
 ) -> Result<Fleet, UpError> {
     let (stop, stopped) = watch::channel(false);
-    let mut fleet = Fleet { nodes: Vec::new(), tasks: JoinSet::new(), stop };
+    let mut fleet = Fleet { nodes: Vec::new(), metrics: Vec::new(), tasks: JoinSet::new(), stop };
     for number in 1..=count {
         let name = format!("sim-{number}");
         let (hardware, bench) = hardware(&name);
@@ -56,6 +58,7 @@ pub async fn up(
             Err(error) => return Err(UpError::Join(name, error)),
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        fleet.metrics.push(hardware.metrics.clone());
         fleet.nodes.push((name, listener.local_addr()?, bench));
         let mut stopped = stopped.clone();
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };

@@ -4,7 +4,7 @@ use agent_lib::PwmBlock;
 use hal_core::LineId;
 use pi_agent::Hardware;
 use proto::control::v1::Inventory;
-use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback};
+use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback, seed_of};
 
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
@@ -28,5 +28,6 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (Hardware { board, pwm, buses, metrics: SimMetrics::new(clock), inventory }, bench)
+    let metrics = SimMetrics::new(clock).with_seed(seed_of(name));
+    (Hardware { board, pwm, buses, metrics, inventory }, bench)
 }

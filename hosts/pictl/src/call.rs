@@ -40,6 +40,16 @@ impl Caller {
         Ok(NodeAgentClient::new(channel))
     }
 
+    /// Whether calls go straight to one node.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// Any node, by the name in the request's metadata: one connection to the controller for all of them.
+    pub(crate) fn proxy(&self) -> Result<NodeAgentClient<Channel>, Failure> {
+        Ok(NodeAgentClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+    }
+
     /// A request to the fleet.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);

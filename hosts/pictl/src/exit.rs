@@ -20,6 +20,8 @@ pub enum Exit {
     Conflict,
     /// Nobody reached, or no answer in time: 6.
     Unreachable,
+    /// The node answers and is not well: 7.
+    Unwell,
 }
 
 impl Exit {
@@ -33,6 +35,7 @@ impl Exit {
             Self::NotFound => 4,
             Self::Conflict => 5,
             Self::Unreachable => 6,
+            Self::Unwell => 7,
         }
     }
 }
@@ -50,6 +53,10 @@ pub(crate) enum Failure {
     Status(#[from] Status),
     #[error("the node ended the stream")]
     Ended,
+    #[error("{0}")]
+    Unwell(String),
+    #[error("{0}")]
+    Usage(&'static str),
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
     #[error("the answer cannot be shown as JSON: {0}")]
@@ -60,7 +67,8 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Status(status) => of_code(status.code()),
-            Self::Context(_) | Self::Dial(_) | Self::NoHome => Exit::Usage,
+            Self::Context(_) | Self::Dial(_) | Self::NoHome | Self::Usage(_) => Exit::Usage,
+            Self::Unwell(_) => Exit::Unwell,
             Self::Ended => Exit::Unreachable,
             Self::Print(_) | Self::Json(_) => Exit::Failed,
         }

@@ -1,18 +1,30 @@
 //! `pictl health`.
 
+use std::io::Write;
+
 use proto::agent::v1::{Condition, ConditionState, HealthStatus};
 
 use crate::call::Caller;
 use crate::exit::Failure;
 use crate::output::{Output, duration, inert, json, or_dash, table};
 
-pub(crate) async fn run(caller: &Caller, node: &str, output: Output) -> Result<String, Failure> {
+/// Prints the conditions; a node that is not well is a failure with an exit code of its own.
+pub(crate) async fn run(caller: &Caller, node: &str, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     let request = caller.request_to(node, ())?;
     let health = caller.node(node)?.health_check(request).await?.into_inner();
-    match output {
-        Output::Json => json(&health),
-        Output::Table => Ok(health_table(node, &health)),
-    }
+    let text = match output {
+        Output::Json => json(&health)?,
+        Output::Table => health_table(node, &health),
+    };
+    writeln!(out, "{text}")?;
+    if health.status == "OK" { Ok(()) } else { Err(Failure::Unwell(unwell(node, &health))) }
+}
+
+/// One line: which conditions do not hold.
+fn unwell(node: &str, health: &HealthStatus) -> String {
+    let failing = health.conditions.iter().filter(|condition| condition.state() == ConditionState::False);
+    let failing: Vec<_> = failing.map(|condition| format!("{} ({})", condition.r#type, condition.reason)).collect();
+    inert(&format!("{node} is {}: {}", health.status, failing.join(", ")))
 }
 
 fn health_table(node: &str, health: &HealthStatus) -> String {

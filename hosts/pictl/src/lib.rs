@@ -12,6 +12,7 @@ mod metrics;
 mod node;
 mod output;
 mod pwm;
+mod top;
 mod watch;
 
 use std::ffi::OsString;
@@ -53,11 +54,13 @@ const EXAMPLES: &str = "Examples:
   pictl gpio get pi-7 J8:11 --output json
   pictl metrics pi-7
   pictl health pi-7 --direct 192.168.1.17:7444
+  pictl top
 
 Exit codes:
   0 done          3 not allowed           5 conflict: held by another, or not in that state
   1 failed        4 no such node or line  6 unreachable, or no answer in time
-  2 wrong usage   (one line on standard error says why)";
+  2 wrong usage                           7 health: the node is not well
+                  (one line on standard error says why)";
 
 #[derive(Subcommand)]
 enum Command {
@@ -73,12 +76,11 @@ enum Command {
     /// Devices on a node's SPI buses
     #[command(subcommand)]
     Spi(bus::Spi),
-    /// Readings of a node: processor, memory, disk, temperature
-    Metrics {
-        /// Name of the node
-        node: String,
-    },
-    /// How a node is, and why
+    /// Readings of a node: processor, memory, disks, network, temperature, throttling
+    Metrics(metrics::Arguments),
+    /// The whole fleet at once: processor, memory, temperature, throttling
+    Top(top::Arguments),
+    /// How a node is, and why; exits with 7 if it is not well
     Health {
         /// Name of the node
         node: String,
@@ -133,8 +135,15 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
-        Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
-        Command::Health { node } => health::run(&caller, &node, output).await?,
+        Command::Metrics(arguments) => metrics::run(&caller, arguments, output, out).await?,
+        Command::Top(arguments) => {
+            top::run(caller, arguments, output, out).await?;
+            String::new()
+        }
+        Command::Health { node } => {
+            health::run(&caller, &node, output, out).await?;
+            String::new()
+        }
         Command::Completions { .. } => String::new(), // answered above
     };
     // what streams has printed itself

@@ -14,8 +14,8 @@ use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
 use proto::agent::v1::stream_gpio_response::Outcome;
 use proto::agent::v1::{
     CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
-    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, SystemMetrics, TransferI2cRequest, TransferI2cResponse,
-    TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
+    ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
+    TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
 use tokio_stream::{Empty, Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -50,6 +50,15 @@ impl NodeAgent for Echo {
     }
 
     async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type StreamMetricsStream = Empty<Result<SystemMetrics, Status>>;
+
+    async fn stream_metrics(
+        &self,
+        _: Request<StreamMetricsRequest>,
+    ) -> Result<Response<Self::StreamMetricsStream>, Status> {
         Err(Status::unimplemented("only an echo"))
     }
 

@@ -4,6 +4,7 @@
 mod answer;
 mod bus;
 mod line;
+mod metrics;
 mod refusal;
 mod system;
 
@@ -12,5 +13,6 @@ pub(crate) use answer::{
 };
 pub(crate) use bus::{byte, i2c_parts, spi_transfer};
 pub(crate) use line::{claim, config, level, line, line_name, pulse, pwm};
+pub(crate) use metrics::{metrics, resource, stream};
 pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, rate_limited, refusal, status, too_many_streams};
-pub(crate) use system::{duration, health, inventory, metrics};
+pub(crate) use system::{duration, health, inventory};

@@ -1,32 +1,11 @@
-//! Readings and health.
+//! Health, and what the machine says of itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use agent_lib::{Condition, ConditionKind, Health, Metrics, State};
+use agent_lib::{Condition, ConditionKind, Health, State};
 use hal_core::{ChipInfo, Instant};
 use proto::agent::v1 as pb;
 use proto::control::v1::Inventory;
-
-/// Readings; what is absent stays absent.
-pub(crate) fn metrics(metrics: Metrics, at: SystemTime, node_id: &str, boot_id: &str) -> pb::SystemMetrics {
-    let sample = &metrics.sample;
-    pb::SystemMetrics {
-        cpu_usage: metrics.cpu_usage_percent,
-        memory_usage: metrics.memory_usage_percent,
-        disk_usage: metrics.disk_usage_percent,
-        temperature: metrics.temperature_celsius,
-        cpu_window: metrics.cpu_window.map(duration),
-        load_average: sample.load.map(|load| load.map(f64::from).to_vec()).unwrap_or_default(),
-        memory_total_bytes: sample.memory.map(|memory| memory.total_bytes),
-        memory_available_bytes: sample.memory.map(|memory| memory.available_bytes),
-        disk_total_bytes: sample.disk.map(|disk| disk.total_bytes),
-        disk_available_bytes: sample.disk.map(|disk| disk.available_bytes),
-        uptime: sample.uptime.map(duration),
-        node_id: node_id.to_owned(),
-        boot_id: boot_id.to_owned(),
-        sampled_at: Some(at.into()),
-    }
-}
 
 /// The node's own view of its health.
 pub(crate) fn health(health: &Health, now: Instant, node_id: &str, boot_id: &str) -> pb::HealthStatus {
@@ -38,6 +17,8 @@ pub(crate) fn health(health: &Health, now: Instant, node_id: &str, boot_id: &str
         uptime: Some(duration(now.saturating_since(Instant::from_nanos(0)))),
         node_id: node_id.to_owned(),
         boot_id: boot_id.to_owned(),
+        build: option_env!("PI_BUILD").unwrap_or_default().to_owned(),
+        features: vec!["uapi-v2".to_owned()],
     }
 }
 

@@ -1,0 +1,124 @@
+//! The node's metrics as text for Prometheus, on a listener of its own: plain HTTP on loopback, mutual TLS elsewhere.
+
+mod text;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hal_core::Board;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use mtls::{Acceptor, Peer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+use tonic::Extensions;
+use tonic::metadata::MetadataMap;
+
+use crate::access::Right;
+use crate::service::Node;
+
+/// Scrapers at once; the next one waits in the kernel's queue.
+const CONNECTIONS: usize = 8;
+/// For all requests of a connection: a scraper comes every few seconds and connects anew after this.
+const CONNECTION: Duration = Duration::from_secs(120);
+const HEADERS: Duration = Duration::from_secs(5);
+const HEADER_BYTES: usize = 8 * 1024;
+const WHEN_OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Answers scrapes on `listener` for ever; by mutual TLS if there is an `acceptor`, and then only those who may see the
+/// node's metrics.
+pub(crate) async fn serve<B>(node: Arc<Node<B>>, listener: TcpListener, acceptor: Option<Acceptor>)
+where
+    B: Board<Line: Send> + Send + 'static,
+{
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    match acceptor {
+        None => loop {
+            let Ok(permit) = connections.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((connection, _)) => {
+                    let answering =
+                        answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http1_only());
+                    tokio::spawn(async move {
+                        answering.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept scrapes for the moment");
+                    sleep(WHEN_OUT_OF_DESCRIPTORS).await;
+                }
+            }
+        },
+        Some(acceptor) => {
+            let mut incoming = acceptor.incoming(listener);
+            while let Some(connection) = incoming.next().await {
+                let Ok(permit) = connections.clone().acquire_owned().await else { return };
+                let Ok(connection) = connection else { continue };
+                if !may_see(&node, connection.peer()) {
+                    continue;
+                }
+                let answering = answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http2_only());
+                tokio::spawn(async move {
+                    answering.await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+/// Whoever may call `GetSystemMetrics` may scrape.
+fn may_see<B: Board>(node: &Node<B>, peer: &Peer) -> bool {
+    let mut extensions = Extensions::new();
+    extensions.insert(peer.clone());
+    let allowed = node.access.check(Right::Viewer, &MetadataMap::new(), &extensions);
+    if let Err(status) = &allowed {
+        tracing::info!(address = %peer.address(), why = status.message(), "refused a scrape");
+    }
+    allowed.is_ok()
+}
+
+/// `server` knows its protocol, and does not wait for the client to begin in order to find out: by TLS it was agreed on,
+/// and our own dialer waits for the server.
+async fn answer<B, C>(node: Arc<Node<B>>, connection: C, mut server: auto::Builder<TokioExecutor>)
+where
+    B: Board<Line: Send> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
+    server.http2().max_concurrent_streams(CONNECTIONS as u32).max_header_list_size(HEADER_BYTES as u32);
+    let service = service_fn(move |request| {
+        let response = respond(&node, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let serving = server.serve_connection(TokioIo::new(connection), service);
+    // What goes wrong on a scraper's connection is the scraper's to tell.
+    let _ = timeout(CONNECTION, serving).await;
+}
+
+fn respond<B: Board>(node: &Node<B>, request: &Request<Incoming>) -> Response<String> {
+    let (status, kind, body) = match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET | &Method::HEAD) => {
+            let (metrics, _) = node.readings.latest();
+            (StatusCode::OK, text::CONTENT_TYPE, text::encoded(&metrics, node.id()))
+        }
+        ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
