@@ -13,6 +13,7 @@ use startup::ConfigError;
 use toml::Spanned;
 
 use crate::access::Right;
+use crate::logs::{self, LogConfig};
 
 /// Where a node serves unless its configuration says otherwise.
 const PORT: u16 = 7444;
@@ -36,6 +37,8 @@ pub struct Config {
     pub policy: Policy,
     /// Operators whose commands are taken without a controller in between.
     pub operators: Vec<Operator>,
+    /// Which logs are served.
+    pub logs: LogConfig,
 }
 
 /// An operator that this node trusts by itself.
@@ -59,6 +62,7 @@ impl Default for Config {
             chip: None,
             policy: Policy::default(),
             operators: Vec::new(),
+            logs: LogConfig::default(),
         }
     }
 }
@@ -74,12 +78,14 @@ struct File {
     labels: BTreeMap<String, String>,
     gpio: Gpio,
     operators: Vec<Operator>,
+    logs: logs::Table,
 }
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, chip: _, policy: _, operators } = Config::default();
-        Self { state, listen, advertise, controller, labels, gpio: Gpio::default(), operators }
+        let Config { state, listen, advertise, controller, labels, operators, .. } = Config::default();
+        let (gpio, logs) = (Gpio::default(), logs::Table::default());
+        Self { state, listen, advertise, controller, labels, gpio, operators, logs }
     }
 }
 
@@ -147,10 +153,11 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, operators } = startup::parse(path, &text)?;
+        let File { state, listen, advertise, controller, labels, gpio, operators, logs } = startup::parse(path, &text)?;
         let chip = gpio.chip.clone();
         let policy = gpio.policy(path, &text)?;
-        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators })
+        let logs = logs.check().map_err(|(span, expected)| startup::at(path, &text, span, expected))?;
+        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators, logs })
     }
 }
 
@@ -215,7 +222,8 @@ mod tests {
             "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off' }\ndefault_lease_s = 5\n\
-             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
+             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n\
+             [logs]\nstall_s = 5\n[logs.files]\nnginx = '/var/log/nginx/access.log'\n",
         )
         .unwrap();
         assert_eq!(config.policy.line_of("heater"), Some(LineId(17)));
@@ -224,6 +232,8 @@ mod tests {
         assert_eq!(config.policy.restore(LineId(17)), Restore::Off);
         assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
+        assert_eq!(config.logs.stall, Duration::from_secs(5));
+        assert_eq!(config.logs.files["nginx"], Path::new("/var/log/nginx/access.log"));
     }
 
     #[test]
@@ -238,6 +248,9 @@ mod tests {
         assert!(told("[gpio]\n\ndefault_lease_s = 0").contains("line 3: a default lease of 0 ms is out of range"));
         assert!(told("[gpio]\nallow = [1]\nrestore = { GPIO2 = 'on' }").contains("line 3: GPIO2"));
         assert!(told("[gpio.safe]\n17 = 'off'").contains("line 2: unknown variant `off`, expected one of `hold`"));
+        assert!(told("[logs.files]\n'..x' = '/x'").contains("line 2: `..x` must be a name"));
+        assert!(told("[logs.files]\nx = '..'").contains("line 2: expected an absolute path"));
+        assert!(told("[logs]\nstall_s = 0").contains("line 2: `stall_s` must be 1 to 3600"));
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics};
 use proto::control::v1::Inventory;
 
+use crate::logs::SystemLog;
+
 /// A board, a source of metrics, and what the machine says of itself.
 pub struct Hardware<B, M, U> {
     /// The lines.
@@ -13,6 +15,8 @@ pub struct Hardware<B, M, U> {
     pub buses: U,
     /// The sensors.
     pub metrics: M,
+    /// Where the machine's log is.
+    pub log: SystemLog,
     /// Told to the control plane. The agent adds its own version and what the board says of itself.
     pub inventory: Inventory,
 }
@@ -28,6 +32,7 @@ impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
             board: chip.map_or_else(LinuxBoard::open_header, LinuxBoard::open)?,
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
+            log: SystemLog::Linux,
             inventory: inventory(Identity::read(Path::new("/"))),
         })
     }

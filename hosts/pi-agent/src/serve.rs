@@ -19,6 +19,7 @@ use crate::buses::BusWorkers;
 use crate::config::Config;
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
+use crate::logs::Logs;
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::uplink::Uplink;
@@ -80,7 +81,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, buses, metrics, inventory } = hardware;
+    let Hardware { board, buses, metrics, log, inventory } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -100,9 +101,13 @@ where
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses: BusWorkers::new(buses) })
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+    let service = NodeAgentServer::new(Service {
+        node: node.clone(),
+        buses: BusWorkers::new(buses),
+        logs: Logs::new(&config.logs, log),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES)
+    .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
     watchdog::ready();
 

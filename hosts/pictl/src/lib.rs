@@ -8,6 +8,7 @@ mod call;
 mod exit;
 mod gpio;
 mod health;
+mod logs;
 mod metrics;
 mod node;
 mod output;
@@ -51,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   pictl gpio set pi-7 17 high
   pictl gpio get pi-7 J8:11 --output json
   pictl metrics pi-7
+  pictl logs pi-7 -f -u nginx
   pictl health pi-7 --direct 192.168.1.17:7444
 
 Exit codes:
@@ -77,6 +79,8 @@ enum Command {
         /// Name of the node
         node: String,
     },
+    /// What a node logs
+    Logs(logs::Arguments),
     /// How a node is, and why
     Health {
         /// Name of the node
@@ -99,7 +103,7 @@ where
         Ok(arguments) => arguments,
         Err(usage) => return print_usage(&usage, out, errors),
     };
-    match answer(arguments, out).await {
+    match answer(arguments, out, errors).await {
         Ok(()) => Exit::Done,
         Err(failure) => {
             let _ = writeln!(errors, "pictl: {failure}"); // nobody left to tell
@@ -118,7 +122,7 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
     exit
 }
 
-async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> Result<(), Failure> {
     let Arguments { context, direct, output, timeout, command } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
@@ -133,6 +137,10 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
         Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
+        Command::Logs(command) => {
+            logs::run(&caller, command, output, out, errors).await?;
+            String::new()
+        }
         Command::Health { node } => health::run(&caller, &node, output).await?,
         Command::Completions { .. } => String::new(), // answered above
     };

@@ -20,12 +20,13 @@ fn main() -> Result<(), Failure> {
 
 async fn run(state: PathBuf) -> Result<(), Failure> {
     let config = Config { state: state.clone(), ..Config::load(&state.join("agent.toml"))? };
-    let (simulated, _hands) = pi_sim::hardware("bench");
+    let (simulated, _hands, _log) = pi_sim::hardware("bench");
     let hardware = Hardware {
         board: simulated.board,
         buses: simulated.buses,
         // the sampler reads this machine, as it would on a Pi
         metrics: ProcfsMetrics::new(),
+        log: simulated.log,
         inventory: simulated.inventory,
     };
     let shutdown = startup::stop_signal()?;

@@ -4,11 +4,13 @@
 mod answer;
 mod bus;
 mod line;
+mod log;
 mod refusal;
 mod system;
 
 pub(crate) use answer::{grant, line_status, outcome, position, reading, record, several, touched};
 pub(crate) use bus::{byte, i2c_parts, spi_transfer};
 pub(crate) use line::{claim, config, level, line, line_name, pulse};
+pub(crate) use log::{log_cursor_lost, log_dropped, log_entry, log_filter, log_notice, log_of, log_source_status};
 pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, refusal, status};
 pub(crate) use system::{duration, health, inventory, metrics};
