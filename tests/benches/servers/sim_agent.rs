@@ -7,7 +7,7 @@ mod listener;
 use std::path::PathBuf;
 
 use hal_core::linux::ProcfsMetrics;
-use pi_agent::{Config, Hardware, serve};
+use pi_agent::{Config, Hardware, SystemLog, serve};
 use startup::Failure;
 
 fn main() -> Result<(), Failure> {
@@ -26,7 +26,7 @@ async fn run(state: PathBuf) -> Result<(), Failure> {
         buses: simulated.buses,
         // the sampler reads this machine, as it would on a Pi
         metrics: ProcfsMetrics::new(),
-        log: simulated.log,
+        log: SystemLog::Linux,
         inventory: simulated.inventory,
     };
     let shutdown = startup::stop_signal()?;
