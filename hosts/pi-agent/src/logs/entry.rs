@@ -94,6 +94,7 @@ pub(crate) enum DropReason {
 
 /// What a source yields.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are entries: a box would only cost")]
 pub(crate) enum Event {
     Entry(Entry),
     /// `count` is absent where not known.

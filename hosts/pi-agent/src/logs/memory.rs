@@ -55,7 +55,7 @@ impl MemoryReader {
     async fn start(&self, after: Option<Position>, boot: Option<&str>, lane: &mut Lane) -> Result<u64, SourceError> {
         match after {
             Some(Position::Memory { epoch, sequence }) if epoch == self.ring.epoch() && sequence < self.ring.next() => {
-                return Ok(sequence + 1);
+                Ok(sequence + 1)
             }
             Some(_) => {
                 let first = self.ring.read(self.ring.first(), 1).records.pop();

@@ -106,9 +106,8 @@ impl<T> Outlet<T> {
                     self.queue.room.notify_one();
                     return Some(Ok(batch));
                 }
-                match &mut waiting.end {
-                    Some(end) => return std::mem::replace(end, Ok(())).err().map(Err),
-                    None => {}
+                if let Some(end) = &mut waiting.end {
+                    return std::mem::replace(end, Ok(())).err().map(Err);
                 }
             }
             self.queue.news.notified().await;
