@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use insta::assert_snapshot;
@@ -14,6 +16,8 @@ use pictl::Exit;
 use proto::agent::v1::log_entry::Content;
 use proto::agent::v1::{LogEntry, LogFilter, LogSource};
 use tests::{Cluster, direct};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tonic::{Code, Streaming};
 
 /// Full size, or a tenth of it.
@@ -283,4 +287,97 @@ async fn pictl_filters() {
     assert_eq!(exit("logs sim-1 --file nginx").await, Exit::NotFound);
     assert_eq!(exit("logs nobody -f").await, Exit::NotFound);
     assert_eq!(exit("logs sim-1 --since yesterdayish").await, Exit::Usage);
+}
+
+/// Several sources in one stream, in order of time, with one cursor for all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sources_share_a_cursor() {
+    let cluster = Cluster::start().await;
+    let path = cluster.folder("app.log");
+    std::fs::write(&path, "f0\nf1\nf2\n").unwrap();
+    let fleet = node(&cluster, &[("app", &path)]).await;
+    let ring = fleet.logs[0].ring();
+    (0..3).for_each(|number| ring.push(LogRecord { time: SystemTime::now(), ..record(&format!("j{number}")) }));
+    let filter = LogFilter {
+        sources: vec![LogSource::Journal.into()],
+        files: vec!["app".into()],
+        pattern: "^[fj][0-9]$".into(),
+        ..LogFilter::default()
+    };
+    let all = async |filter: LogFilter| {
+        let mut entries = stream(&cluster, &fleet, filter).await;
+        let (mut texts, mut cursors) = (Vec::new(), Vec::new());
+        while let Some(entry) = entries.message().await.unwrap() {
+            if let Some(text) = text(&entry) {
+                texts.push(text);
+                cursors.push(entry.cursor);
+            }
+        }
+        (texts, cursors)
+    };
+    let (texts, cursors) = all(filter.clone()).await;
+    // lines of a file are timed when they are read
+    assert_eq!(texts, ["j0", "j1", "j2", "f0", "f1", "f2"]);
+    for (at, cursor) in cursors.into_iter().enumerate() {
+        let rest = all(LogFilter { after_cursor: cursor, ..filter.clone() }).await.0;
+        assert_eq!(rest, texts[at + 1..], "after {at}");
+    }
+}
+
+/// A way to `to` that can be cut; each connection is one of the tasks.
+async fn relay(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<Mutex<JoinSet<()>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections: Arc<Mutex<JoinSet<()>>> = Arc::default();
+    let all = connections.clone();
+    tokio::spawn(async move {
+        loop {
+            let mut near = listener.accept().await.unwrap().0;
+            all.lock().unwrap().spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (address, connections)
+}
+
+/// `pictl logs -f` takes its stream up again where it was when its link was cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictl_reconnects_at_its_cursor() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let cluster = Cluster::start().await;
+    let fleet = node(&cluster, &[]).await;
+    let ring = fleet.logs[0].ring();
+    let (address, connections) = relay(cluster.address).await;
+    let context = std::fs::read_to_string(cluster.admin()).unwrap();
+    let context = context.replace(&cluster.address.to_string(), &address.to_string());
+    let path = cluster.folder("relayed.toml");
+    mtls::write_private(&path, context.as_bytes()).unwrap();
+    let context = path.display().to_string();
+    let arguments = ["--context", &context, "logs", "sim-1", "-f", "-t", "test", "-n", "100"];
+    let mut command = tokio::process::Command::new(tests::binary("pictl"));
+    command
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut pictl = command.spawn().unwrap();
+    let mut lines = BufReader::new(pictl.stdout.take().unwrap()).lines();
+    let mut line = async || {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("a line");
+        line.unwrap().unwrap().rsplit(' ').next().unwrap().to_owned()
+    };
+    (0..5).for_each(|number| ring.push(record(&number.to_string())));
+    for number in 0..5 {
+        assert_eq!(line().await, number.to_string());
+    }
+    connections.lock().unwrap().abort_all();
+    (5..10).for_each(|number| ring.push(record(&number.to_string())));
+    for number in 5..10 {
+        assert_eq!(line().await, number.to_string(), "lost or twice");
+    }
+    let mut notices = BufReader::new(pictl.stderr.take().unwrap()).lines();
+    let notice = tokio::time::timeout(Duration::from_secs(10), notices.next_line()).await.expect("a notice");
+    assert!(notice.unwrap().unwrap().contains("trying again in"));
 }
