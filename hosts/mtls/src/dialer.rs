@@ -57,6 +57,12 @@ impl Expect {
     }
 }
 
+/// Bytes of a stream that may be under way unread.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Of all streams of a connection: enough for the 64 that a server allows, so that those that nobody reads take nothing
+/// from the others.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+
 /// An address cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
@@ -118,6 +124,8 @@ impl Dialer {
             }
         });
         let endpoint = Endpoint::from(uri)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);

@@ -16,6 +16,7 @@ use startup::ConfigError;
 use toml::Spanned;
 
 use crate::access::Right;
+use crate::logs::{self, LogConfig};
 
 /// Where a node serves unless its configuration says otherwise.
 const PORT: u16 = 7444;
@@ -56,6 +57,8 @@ pub struct Config {
     pub reflection: bool,
     /// Where the agent looks for the system's journal and time service: `/`, but in tests. Not in the file.
     pub root: PathBuf,
+    /// Which logs are served.
+    pub logs: LogConfig,
 }
 
 /// Where Prometheus finds the metrics.
@@ -95,6 +98,7 @@ impl Default for Config {
             prometheus: None,
             reflection: false,
             root: PathBuf::from("/"),
+            logs: LogConfig::default(),
         }
     }
 }
@@ -113,13 +117,15 @@ struct File {
     operators: Vec<Operator>,
     metrics: Metrics,
     reflection: bool,
+    logs: logs::Table,
 }
 
 impl Default for File {
     fn default() -> Self {
         let Config { state, listen, advertise, controller, labels, operators, reflection, .. } = Config::default();
         let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
-        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection }
+        let logs = logs::Table::default();
+        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs }
     }
 }
 
@@ -230,13 +236,14 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection } =
+        let File { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs } =
             startup::parse(path, &text)?;
         let prometheus = metrics.prometheus(path, &text)?;
         let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;
         let buses = bus.policy(path, &text)?;
+        let logs = logs.check().map_err(|(span, expected)| startup::at(path, &text, span, expected))?;
         Ok(Self {
             state,
             listen,
@@ -252,6 +259,7 @@ impl Config {
             prometheus,
             reflection,
             root: PathBuf::from("/"),
+            logs,
         })
     }
 }
@@ -318,7 +326,8 @@ mod tests {
             "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\ninterface = 'v1'\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off', GPIO18 = 'last' }\ndefault_lease_s = 5\noperations_per_second = 7\n\
-             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n",
+             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n\
+             [logs]\nstall_s = 5\n[logs.files]\nnginx = '/var/log/nginx/access.log'\n",
         )
         .unwrap();
         assert_eq!(config.interface, Some(Interface::V1));
@@ -330,6 +339,8 @@ mod tests {
         assert_eq!(config.operations_per_second, 7);
         assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
+        assert_eq!(config.logs.stall, Duration::from_secs(5));
+        assert_eq!(config.logs.files["nginx"], Path::new("/var/log/nginx/access.log"));
     }
 
     #[test]
@@ -357,6 +368,9 @@ mod tests {
             told("[metrics]\nprometheus = '0.0.0.0:9464'"),
             "agent.toml, line 2: plain HTTP on 0.0.0.0:9464 would show the metrics to the network: say tls = true"
         );
+        assert!(told("[logs.files]\n'..x' = '/x'").contains("line 2: `..x` must be a name"));
+        assert!(told("[logs.files]\nx = '..'").contains("line 2: expected an absolute path"));
+        assert!(told("[logs]\nstall_s = 0").contains("line 2: `stall_s` must be 1 to 3600"));
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }
 }

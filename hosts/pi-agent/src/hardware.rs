@@ -8,6 +8,8 @@ use hal_core::linux::{
 };
 use proto::control::v1::Inventory;
 
+use crate::logs::SystemLog;
+
 /// A board, a source of metrics, and what the machine says of itself.
 pub struct Hardware<B, M, U> {
     /// The lines.
@@ -18,6 +20,8 @@ pub struct Hardware<B, M, U> {
     pub buses: U,
     /// The sensors.
     pub metrics: M,
+    /// Where the machine's log is.
+    pub log: SystemLog,
     /// Told to the control plane. The agent adds its own version and what the board says of itself.
     pub inventory: Inventory,
 }
@@ -40,6 +44,7 @@ impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
             pwm: pwm_block(Path::new("/sys")),
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
+            log: SystemLog::Linux,
             inventory: inventory(Identity::read(Path::new("/"))),
         })
     }

@@ -78,7 +78,7 @@ impl Common {
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
-    startup::log();
+    startup::log_to(pi_agent::log_own);
     // One thread: a third less processor time a call than two, and no call here is long.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(arguments.command))

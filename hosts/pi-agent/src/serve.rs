@@ -21,6 +21,7 @@ use crate::config::{Config, Prometheus};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::last::{self, LastLevels};
+use crate::logs::Logs;
 use crate::sampler;
 use crate::service::{Node, Service};
 use crate::standard::{reflection, standard_health};
@@ -87,7 +88,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, pwm, buses, metrics, inventory } = hardware;
+    let Hardware { board, pwm, buses, metrics, log, inventory } = hardware;
     // First of all, and even if all else fails: the agent before this one may have been killed while it drove a line.
     let mut agent = Agent::new(board, config.policy.clone()).with_pwm(pwm);
     let mut last_levels = LastLevels::load(&config.state);
@@ -116,7 +117,8 @@ where
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses })
+    let logs = Logs::new(&config.logs, log);
+    let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");

@@ -20,6 +20,7 @@ use crate::access::{Access, Principal, Right};
 use crate::buses::BusWorkers;
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::logs::Logs;
 use crate::sampler::Readings;
 use crate::stream::{Answers, Turns};
 use crate::{driver, gpio, metering, persist, watch, wire};
@@ -214,6 +215,7 @@ impl<B: Board> Node<B> {
 pub(crate) struct Service<B: Board, U: Buses> {
     pub(crate) node: Arc<Node<B>>,
     pub(crate) buses: BusWorkers<B, U>,
+    pub(crate) logs: Logs,
 }
 
 #[tonic::async_trait]
@@ -300,11 +302,12 @@ where
         Err(wire::not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
     }
 
-    type StreamLogsStream = tokio_stream::Empty<Result<LogEntry, Status>>;
+    type StreamLogsStream = Pin<Box<dyn Stream<Item = Result<LogEntry, Status>> + Send>>;
 
     async fn stream_logs(&self, request: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
         self.node.caller(Right::Logs, &request)?;
-        Err(wire::not_yet("StreamLogs will follow the journal from a cursor"))
+        let filter = wire::log_filter(request.into_inner())?;
+        Ok(Response::new(Box::pin(self.logs.stream(filter)?)))
     }
 
     async fn health_check(&self, request: Request<()>) -> Result<Response<HealthStatus>, Status> {

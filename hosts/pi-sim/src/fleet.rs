@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::log::NodeLog;
 use crate::node::hardware;
 
 /// Running nodes. Dropping it ends them at once; [`Fleet::stop`] lets them end.
@@ -18,6 +19,8 @@ pub struct Fleet {
     pub nodes: Vec<(String, SocketAddr, Bench)>,
     /// The sensors of each, in the same order.
     pub metrics: Vec<SimMetrics>,
+    /// Log of each.
+    pub logs: Vec<NodeLog>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: watch::Sender<bool>,
 }
@@ -48,10 +51,10 @@ pub async fn up(
     config: &Config,
 ) -> Result<Fleet, UpError> {
     let (stop, stopped) = watch::channel(false);
-    let mut fleet = Fleet { nodes: Vec::new(), metrics: Vec::new(), tasks: JoinSet::new(), stop };
+    let mut fleet = Fleet { nodes: Vec::new(), metrics: Vec::new(), logs: Vec::new(), tasks: JoinSet::new(), stop };
     for number in 1..=count {
         let name = format!("sim-{number}");
-        let (hardware, bench) = hardware(&name);
+        let (hardware, bench, log) = hardware(&name);
         let config = Config { state: state.join(&name), ..config.clone() };
         match join(token, controller, &name, hardware.inventory.clone(), &config.state).await {
             Ok(_) | Err(JoinError::Already(_)) => {}
@@ -62,7 +65,14 @@ pub async fn up(
         fleet.nodes.push((name, listener.local_addr()?, bench));
         let mut stopped = stopped.clone();
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        fleet.tasks.spawn(serve(config, hardware, listener, shutdown));
+        fleet.logs.push(log.clone());
+        let serving = serve(config, hardware, listener, shutdown);
+        fleet.tasks.spawn(async move {
+            tokio::select! {
+                ended = serving => ended,
+                () = log.run() => Ok(()),
+            }
+        });
     }
     Ok(fleet)
 }

@@ -78,7 +78,7 @@ struct UnknownNode {
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
-    startup::log();
+    startup::log_to(pi_agent::log_own);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(arguments.command))
 }
 

@@ -2,17 +2,19 @@
 
 use agent_lib::PwmBlock;
 use hal_core::LineId;
-use pi_agent::Hardware;
+use pi_agent::{Hardware, SystemLog};
 use proto::control::v1::Inventory;
 use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback, seed_of};
+
+use crate::log::NodeLog;
 
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
 
 /// A board with the header's 28 lines and one jumper wire; on I2C bus 1 a temperature sensor (0x48, 21.5 °C) and an EEPROM
-/// (0x50), on SPI0.0 a wire from output to input; its sensors, and the hands that reach in from outside. Its
-/// clock follows the real one.
-pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench) {
+/// (0x50), on SPI0.0 a wire from output to input; its sensors, an hour of log, and the hands that reach in from outside.
+/// Its clock follows the real one.
+pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench, NodeLog) {
     let clock = Clock::paced();
     let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1);
     let board = board.i2c(1, 0x48, Lm75::new(21_500)).i2c(1, 0x50, Eeprom::new_24c02()).spi(0, 0, SpiLoopback).build();
@@ -28,6 +30,7 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
+    let log = NodeLog::new(name);
     let metrics = SimMetrics::new(clock).with_seed(seed_of(name));
-    (Hardware { board, pwm, buses, metrics, inventory }, bench)
+    (Hardware { board, pwm, buses, metrics, log: SystemLog::Memory(log.ring()), inventory }, bench, log)
 }

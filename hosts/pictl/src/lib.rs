@@ -8,6 +8,7 @@ mod call;
 mod exit;
 mod gpio;
 mod health;
+mod logs;
 mod metrics;
 mod node;
 mod output;
@@ -53,6 +54,7 @@ const EXAMPLES: &str = "Examples:
   pictl gpio set pi-7 17 high
   pictl gpio get pi-7 J8:11 --output json
   pictl metrics pi-7
+  pictl logs pi-7 -f -u nginx
   pictl health pi-7 --direct 192.168.1.17:7444
   pictl top
 
@@ -78,6 +80,8 @@ enum Command {
     Spi(bus::Spi),
     /// Readings of a node: processor, memory, disks, network, temperature, throttling
     Metrics(metrics::Arguments),
+    /// What a node logs
+    Logs(logs::Arguments),
     /// The whole fleet at once: processor, memory, temperature, throttling
     Top(top::Arguments),
     /// How a node is, and why; exits with 7 if it is not well
@@ -102,7 +106,7 @@ where
         Ok(arguments) => arguments,
         Err(usage) => return print_usage(&usage, out, errors),
     };
-    match answer(arguments, out).await {
+    match answer(arguments, out, errors).await {
         Ok(()) => Exit::Done,
         Err(failure) => {
             let _ = writeln!(errors, "pictl: {failure}"); // nobody left to tell
@@ -121,7 +125,7 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
     exit
 }
 
-async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> Result<(), Failure> {
     let Arguments { context, direct, output, timeout, command } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
@@ -136,6 +140,10 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
         Command::Metrics(arguments) => metrics::run(&caller, arguments, output, out).await?,
+        Command::Logs(command) => {
+            logs::run(&caller, command, output, out, errors).await?;
+            String::new()
+        }
         Command::Top(arguments) => {
             top::run(caller, arguments, output, out).await?;
             String::new()

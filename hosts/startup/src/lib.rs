@@ -3,6 +3,7 @@
 mod config;
 mod failure;
 mod listen;
+mod own;
 
 use std::io::IsTerminal;
 
@@ -15,16 +16,24 @@ pub use config::{ConfigError, at, load, parse};
 pub use failure::{Failure, one_line};
 pub use listen::{ListenError, listen};
 
+use crate::own::Own;
+
 /// Logs to standard error: `info` and above, or what the environment variable `PI_LOG` says (such as `debug` or
 /// `info,mtls=debug`; release builds know no `trace`). Colour only on a terminal.
 pub fn log() {
+    log_to(|_, _, _| {});
+}
+
+/// The same, and each line goes to `keep` as well: its severity after syslog (3, error, to 7, debug), the module that
+/// said it, and its text.
+pub fn log_to(keep: impl Fn(u8, &str, String) + Send + Sync + 'static) {
     let wished = std::env::var("PI_LOG").ok().and_then(|wish| wish.parse().ok());
     let filter = wished.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    tracing_subscriber::registry().with(filter).with(lines).with(Own(keep)).init();
 }
 
 /// Completes at the first SIGINT (Ctrl-C) or SIGTERM.

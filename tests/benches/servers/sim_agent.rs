@@ -7,7 +7,7 @@ mod listener;
 use std::path::PathBuf;
 
 use hal_core::linux::ProcfsMetrics;
-use pi_agent::{Config, Hardware, serve};
+use pi_agent::{Config, Hardware, SystemLog, serve};
 use startup::Failure;
 
 fn main() -> Result<(), Failure> {
@@ -20,13 +20,14 @@ fn main() -> Result<(), Failure> {
 
 async fn run(state: PathBuf) -> Result<(), Failure> {
     let config = Config { state: state.clone(), ..Config::load(&state.join("agent.toml"))? };
-    let (simulated, _hands) = pi_sim::hardware("bench");
+    let (simulated, _hands, _log) = pi_sim::hardware("bench");
     let hardware = Hardware {
         board: simulated.board,
         pwm: simulated.pwm,
         buses: simulated.buses,
         // the sampler reads this machine, as it would on a Pi
         metrics: ProcfsMetrics::new(),
+        log: SystemLog::Linux,
         inventory: simulated.inventory,
     };
     let shutdown = startup::stop_signal()?;
