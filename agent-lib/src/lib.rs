@@ -21,6 +21,7 @@ mod agent;
 mod bus;
 mod caller;
 mod claim;
+mod command;
 mod event;
 mod expire;
 mod health;
@@ -42,6 +43,10 @@ mod write;
 pub use agent::Agent;
 pub use bus::{BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
 pub use caller::{Caller, Rights};
+pub use command::{
+    Begun, CommandMode, CommandPolicy, CommandRefusal, Job, JobNumber, Jobs, KeptOutput, OutputKeeper, Parameter,
+    Program, RequestId, Template, TemplateError,
+};
 pub use event::Event;
 pub use health::{Condition, ConditionKind, Health, State, Status};
 pub use holder::{Holder, HolderError};
