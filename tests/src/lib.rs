@@ -3,8 +3,10 @@
 
 mod binary;
 mod cluster;
+mod exec;
 mod gpio;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
+pub use exec::{ExecNode, full, running, survivors};
 pub use gpio::{claim, direct, trusting};

@@ -165,9 +165,9 @@ impl<R: Clone> Jobs<R> {
     }
 
     /// The detached jobs of `who`, or all; the oldest first.
-    pub fn list(&mut self, now: Instant, who: &Holder, all: bool) -> Vec<(JobNumber, &Job<R>)> {
-        self.forget(now);
-        let seen = |job: &Job<R>| job.detached && (all || job.holder == *who);
+    pub fn list(&self, now: Instant, who: &Holder, all: bool) -> Vec<(JobNumber, &Job<R>)> {
+        let fresh = |job: &Job<R>| job.ended.is_none_or(|ended| now.saturating_since(ended) < self.keep);
+        let seen = |job: &Job<R>| job.detached && fresh(job) && (all || job.holder == *who);
         self.jobs.iter().filter(|(_, job)| seen(job)).map(|(number, job)| (JobNumber(*number), job)).collect()
     }
 

@@ -13,6 +13,7 @@ use startup::ConfigError;
 use toml::Spanned;
 
 use crate::access::Right;
+use crate::exec::{self, ExecConfig};
 
 /// Where a node serves unless its configuration says otherwise.
 const PORT: u16 = 7444;
@@ -36,6 +37,8 @@ pub struct Config {
     pub policy: Policy,
     /// Operators whose commands are taken without a controller in between.
     pub operators: Vec<Operator>,
+    /// What may be run; nothing unless the file says so.
+    pub exec: ExecConfig,
 }
 
 /// An operator that this node trusts by itself.
@@ -59,6 +62,7 @@ impl Default for Config {
             chip: None,
             policy: Policy::default(),
             operators: Vec::new(),
+            exec: ExecConfig::default(),
         }
     }
 }
@@ -74,12 +78,23 @@ struct File {
     labels: BTreeMap<String, String>,
     gpio: Gpio,
     operators: Vec<Operator>,
+    exec: exec::File,
 }
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, chip: _, policy: _, operators } = Config::default();
-        Self { state, listen, advertise, controller, labels, gpio: Gpio::default(), operators }
+        let Config { state, listen, advertise, controller, labels, chip: _, policy: _, operators, exec: _ } =
+            Config::default();
+        Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            gpio: Gpio::default(),
+            operators,
+            exec: exec::File::default(),
+        }
     }
 }
 
@@ -147,10 +162,11 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, operators } = startup::parse(path, &text)?;
+        let File { state, listen, advertise, controller, labels, gpio, operators, exec } = startup::parse(path, &text)?;
         let chip = gpio.chip.clone();
         let policy = gpio.policy(path, &text)?;
-        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators })
+        let exec = exec.exec(path, &text)?;
+        Ok(Self { state, listen, advertise, controller, labels, chip, policy, operators, exec })
     }
 }
 

@@ -1,9 +1,12 @@
 //! What an agent is given to run on.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hal_core::linux::{CdevError, Identity, LinuxBoard, LinuxBuses, ProcfsMetrics};
 use proto::control::v1::Inventory;
+
+use crate::exec::{LinuxRunner, Runner};
 
 /// A board, a source of metrics, and what the machine says of itself.
 pub struct Hardware<B, M, U> {
@@ -15,6 +18,8 @@ pub struct Hardware<B, M, U> {
     pub metrics: M,
     /// Told to the control plane. The agent adds its own version and what the board says of itself.
     pub inventory: Inventory,
+    /// What starts commands, where the configuration allows any.
+    pub runner: Arc<dyn Runner>,
 }
 
 impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
@@ -29,6 +34,7 @@ impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
             buses: LinuxBuses::new(Path::new("/dev")),
             metrics: ProcfsMetrics::new(),
             inventory: inventory(Identity::read(Path::new("/"))),
+            runner: Arc::new(LinuxRunner::this_program()),
         })
     }
 }

@@ -9,6 +9,7 @@ mod buses;
 mod clock;
 mod config;
 mod driver;
+mod exec;
 mod gpio;
 mod hardware;
 mod join;
@@ -22,6 +23,10 @@ mod wire;
 
 pub use access::{Access, Right};
 pub use config::{Config, Operator};
+pub use exec::{
+    Ended, ExecConfig, ExecError, Identity, Input, LinuxRunner, Order, Output, Plan, Process, Runner, WindowSize,
+    run_as_stage,
+};
 pub use hardware::{Hardware, inventory};
 pub use join::{JoinError, Joined, join};
 pub use serve::{ServeError, serve};

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::access::Access;
 use crate::buses::BusWorkers;
 use crate::config::Config;
+use crate::exec::{ExecError, Executor};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::sampler;
@@ -26,6 +27,9 @@ use crate::{boots, driver, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The two kept outputs of a command; clients take 4 MiB unless they say otherwise.
+const ANSWER_BYTES: usize = 3 << 20;
 
 /// When sampling and reporting begin.
 const AFTER_START: Duration = Duration::from_millis(20);
@@ -54,6 +58,9 @@ pub enum ServeError {
     /// The controller's address is wrong.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// Commands are on, and cannot be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
@@ -80,7 +87,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, buses, metrics, inventory } = hardware;
+    let Hardware { board, buses, metrics, inventory, runner } = hardware;
     let credentials = load(&config)?;
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
@@ -100,9 +107,10 @@ where
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses: BusWorkers::new(buses) })
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+    let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
+    let service = Service { node: node.clone(), buses: BusWorkers::new(buses), executor: executor.clone() };
+    let service =
+        NodeAgentServer::new(service).max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(ANSWER_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
     watchdog::ready();
 
@@ -126,6 +134,7 @@ where
         () = reporting => Ok(()),
     };
     node.let_go();
+    executor.close().await;
     Ok(ended?)
 }
 

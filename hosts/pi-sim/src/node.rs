@@ -1,16 +1,20 @@
 //! One simulated Raspberry Pi.
 
+use std::sync::Arc;
+
 use hal_core::LineId;
 use pi_agent::Hardware;
 use proto::control::v1::Inventory;
 use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopback};
 
+use crate::commands::SimRunner;
+
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
 
 /// A board with the header's 28 lines and one jumper wire; on I2C bus 1 a temperature sensor (0x48, 21.5 °C) and an EEPROM
-/// (0x50), on SPI0.0 a wire from output to input; its sensors, and the hands that reach in from outside. Its
-/// clock follows the real one.
+/// (0x50), on SPI0.0 a wire from output to input; its sensors, commands that are only played, and the hands that reach in
+/// from outside. Its clock follows the real one.
 pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench) {
     let clock = Clock::paced();
     let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1);
@@ -27,5 +31,6 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench)
         boot_id: format!("{name}-{}", std::process::id()),
         ..Inventory::default()
     };
-    (Hardware { board, buses, metrics: SimMetrics::new(clock), inventory }, bench)
+    let runner = Arc::new(SimRunner::new(name));
+    (Hardware { board, buses, metrics: SimMetrics::new(clock), inventory, runner }, bench)
 }

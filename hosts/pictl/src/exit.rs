@@ -20,6 +20,8 @@ pub enum Exit {
     Conflict,
     /// Nobody reached, or no answer in time: 6.
     Unreachable,
+    /// A command on a node ended: its own code.
+    Command(u8),
 }
 
 impl Exit {
@@ -33,6 +35,7 @@ impl Exit {
             Self::NotFound => 4,
             Self::Conflict => 5,
             Self::Unreachable => 6,
+            Self::Command(code) => code,
         }
     }
 }
@@ -50,6 +53,8 @@ pub(crate) enum Failure {
     Status(#[from] Status),
     #[error("the node ended the stream")]
     Ended,
+    #[error("{}", crate::output::inert(.1))]
+    Command(Exit, String),
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
     #[error("the answer cannot be shown as JSON: {0}")]
@@ -61,6 +66,7 @@ impl Failure {
         match self {
             Self::Status(status) => of_code(status.code()),
             Self::Context(_) | Self::Dial(_) | Self::NoHome => Exit::Usage,
+            Self::Command(exit, _) => *exit,
             Self::Ended => Exit::Unreachable,
             Self::Print(_) | Self::Json(_) => Exit::Failed,
         }

@@ -5,12 +5,17 @@
 
 mod bus;
 mod call;
+mod exec;
 mod exit;
+mod fan_out;
 mod gpio;
 mod health;
+mod job;
 mod metrics;
 mod node;
 mod output;
+mod raw_mode;
+mod session;
 mod watch;
 
 use std::ffi::OsString;
@@ -51,12 +56,13 @@ const EXAMPLES: &str = "Examples:
   pictl gpio set pi-7 17 high
   pictl gpio get pi-7 J8:11 --output json
   pictl metrics pi-7
+  pictl exec pi-7 -- uname -a
   pictl health pi-7 --direct 192.168.1.17:7444
 
 Exit codes:
   0 done          3 not allowed           5 conflict: held by another, or not in that state
   1 failed        4 no such node or line  6 unreachable, or no answer in time
-  2 wrong usage   (one line on standard error says why)";
+  2 wrong usage   (one line on standard error says why); exec and shell end with the command's own";
 
 #[derive(Subcommand)]
 enum Command {
@@ -72,6 +78,19 @@ enum Command {
     /// Devices on a node's SPI buses
     #[command(subcommand)]
     Spi(bus::Spi),
+    /// Run a command on a node, or on many
+    Exec(Box<exec::Exec>),
+    /// Work in a shell on a node
+    Shell {
+        /// Name of the node
+        node: String,
+        /// User to work as, if the node allows it
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Commands that run on by themselves
+    #[command(subcommand)]
+    Job(job::Command),
     /// Readings of a node: processor, memory, disk, temperature
     Metrics {
         /// Name of the node
@@ -99,8 +118,8 @@ where
         Ok(arguments) => arguments,
         Err(usage) => return print_usage(&usage, out, errors),
     };
-    match answer(arguments, out).await {
-        Ok(()) => Exit::Done,
+    match answer(arguments, out, errors).await {
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(errors, "pictl: {failure}"); // nobody left to tell
             failure.exit()
@@ -118,13 +137,14 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
     exit
 }
 
-async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> Result<Exit, Failure> {
     let Arguments { context, direct, output, timeout, command } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "pictl", &mut script);
-        return Ok(out.write_all(&script)?);
+        out.write_all(&script)?;
+        return Ok(Exit::Done);
     }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
@@ -132,6 +152,9 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
+        Command::Exec(exec) => return exec::run(&caller, *exec, output, out, errors).await,
+        Command::Shell { node, user } => return exec::shell(&caller, &node, user, out, errors).await,
+        Command::Job(command) => job::run(&caller, command, output, out, errors).await?,
         Command::Metrics { node } => metrics::run(&caller, &node, output).await?,
         Command::Health { node } => health::run(&caller, &node, output).await?,
         Command::Completions { .. } => String::new(), // answered above
@@ -140,5 +163,5 @@ async fn answer(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure
     if !text.is_empty() {
         writeln!(out, "{text}")?;
     }
-    Ok(())
+    Ok(Exit::Done)
 }

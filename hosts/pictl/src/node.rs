@@ -38,7 +38,7 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
     }
 }
 
-async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
+pub(crate) async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
     let mut fleet = caller.fleet()?;
     let (mut nodes, mut page_token) = (Vec::new(), String::new());
     loop {

@@ -3,12 +3,17 @@
 
 mod answer;
 mod bus;
+mod command;
 mod line;
 mod refusal;
 mod system;
 
 pub(crate) use answer::{grant, line_status, outcome, position, reading, record, several, touched};
 pub(crate) use bus::{byte, i2c_parts, spi_transfer};
+pub(crate) use command::{
+    below, command_refusal, command_response, job, kept_bytes, lost, lost_job, not_started, optional_duration,
+    outcome_word, request_id, running, terminal, window_size, without_outputs,
+};
 pub(crate) use line::{claim, config, level, line, line_name, pulse};
 pub(crate) use refusal::{bus_refusal, invalid, is_held, not_yet, refusal, status};
 pub(crate) use system::{duration, health, inventory, metrics};
