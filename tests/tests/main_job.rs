@@ -68,11 +68,11 @@ async fn the_literal_exchange_works_through_the_controller() {
     let write = GpioRequest { pin: Some(18), state: GpioState::High.into(), ..Default::default() };
     assert!(node.control_gpio(named(write)).await.unwrap().into_inner().success);
 
-    // what later versions bring says so and does nothing
+    // what is off, and what later versions bring, says so and does nothing
     let command = node.execute_command(named(CommandRequest::default())).await.unwrap_err();
     let logs = node.stream_logs(named(LogFilter::default())).await.unwrap_err();
-    assert_eq!((command.code(), logs.code()), (Code::Unimplemented, Code::Unimplemented));
-    assert!(command.message().contains("will run one command"), "{}", command.message());
+    assert_eq!((command.code(), logs.code()), (Code::FailedPrecondition, Code::Unimplemented));
+    assert!(command.message().contains("commands are off on this node"), "{}", command.message());
     // without a name there is nobody to forward to
     assert_eq!(node.health_check(()).await.unwrap_err().code(), Code::InvalidArgument);
 }

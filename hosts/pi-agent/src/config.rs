@@ -210,6 +210,7 @@ impl Gpio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agent_lib::CommandMode;
 
     fn load(text: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -243,6 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_off_until_they_are_configured() {
+        assert_eq!(load("").unwrap().exec.policy.mode, CommandMode::Off);
+        assert_eq!(load("[exec]\nshell = '/bin/sh'\n").unwrap().exec.policy.mode, CommandMode::Off);
+        let exec = load(
+            "[exec]\nmode = 'templates'\nmaximum_timeout_s = 60\nkill_grace_ms = 10\n\
+             [exec.templates.wall]\nargv = ['wall', '-t', '{seconds}', '{text}']\n\
+             [exec.templates.wall.parameters]\nseconds = { number = { minimum = 1, maximum = 9 } }\n\
+             text = { text = { maximum_bytes = 80 } }\n",
+        );
+        let policy = exec.unwrap().exec.policy;
+        assert_eq!((policy.mode, policy.kill_grace), (CommandMode::Templates, Duration::from_millis(10)));
+        assert_eq!(policy.maximum_timeout, Duration::from_secs(60));
+        assert!(policy.templates.contains_key("wall"));
+    }
+
+    #[test]
     fn mistakes_are_told_with_file_line_and_what_was_expected() {
         let told = |text| load(text).unwrap_err();
         assert!(told("\nlistn = 1").starts_with("agent.toml, line 2: unknown field `listn`, expected one of"));
@@ -254,6 +271,11 @@ mod tests {
         assert!(told("[gpio]\n\ndefault_lease_s = 0").contains("line 3: a default lease of 0 ms is out of range"));
         assert!(told("[gpio]\nallow = [1]\nrestore = { GPIO2 = 'on' }").contains("line 3: GPIO2"));
         assert!(told("[gpio.safe]\n17 = 'off'").contains("line 2: unknown variant `off`, expected one of `hold`"));
+        assert!(told("[exec]\n\nuser = 'no-such-user'").contains("line 3: this machine has no user"));
+        assert!(told("[exec]\nallow_environment = [\n'LD_PRELOAD']").contains("line 3: \"LD_PRELOAD\" would change"));
+        assert!(told("[exec]\nshell = 'sh'").contains("line 2: an absolute path is expected"));
+        assert!(told("[exec]\nmaximum_running = 0").contains("line 2: 1 to 1024 is expected"));
+        assert!(told("[exec.templates.x]\nargv = ['{p}']").contains("the program holds a parameter"));
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }
 }

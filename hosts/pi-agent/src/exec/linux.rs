@@ -83,8 +83,7 @@ impl Runner for LinuxRunner {
         }
         let shared = self.0.clone();
         tokio::spawn(async move {
-            let _left = left; // goes with this task
-            if let Err(error) = stage.drive(&plan, ordered, terminal, end, shared).await {
+            if let Err(error) = stage.drive(&plan, ordered, terminal, (end, left), shared).await {
                 tracing::warn!(%error, "the supervisor of a command cannot be heard");
             }
             drop(cgroup);
@@ -130,7 +129,7 @@ impl Stage {
         plan: &Plan,
         mut orders: mpsc::UnboundedReceiver<Order>,
         terminal: Option<Terminal>,
-        end: oneshot::Sender<Ended>,
+        (end, left): (oneshot::Sender<Ended>, oneshot::Sender<()>),
         shared: Arc<Shared>,
     ) -> io::Result<()> {
         let Self { socket, mut process } = self;
@@ -139,9 +138,15 @@ impl Stage {
         shared.refill();
         let mut reports = pin!(async move {
             let ended = report(&mut reader).await;
-            // the agent may go on with the answer while the supervisor tidies up
-            ended.map(|ended| end.send(ended)).ok();
-            reader.read(&mut [0]).await
+            let mut left = Some(left);
+            if let Ok(ended) = ended {
+                // the agent goes on with the answer while the supervisor ends
+                left = left.filter(|_| ended.left);
+                let _ = end.send(ended);
+            }
+            let end = reader.read(&mut [0]).await;
+            drop(left);
+            end
         });
         let mut writer = Some(writer);
         loop {

@@ -8,12 +8,12 @@ use proto::agent::v1::execute_stream_request::Input as Told;
 use proto::agent::v1::execute_stream_response::Output as Tell;
 use proto::agent::v1::{CommandResponse, ExecuteStreamRequest, ExecuteStreamResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
-use super::run::{CHUNK, Kept, Limits, Outcome, watch_over};
+use super::run::{CHUNK, Kept, Limits, Outcome, Place, watch_over};
 use super::runner::{Input, Order, Output, Process};
 use crate::wire;
 
@@ -25,7 +25,7 @@ pub(super) type Answers = mpsc::Sender<Result<ExecuteStreamResponse, Status>>;
 
 /// Runs it; `first` goes into its input before what the caller sends. `unwanted` ends it beside the caller's own going.
 pub(super) async fn live(
-    process: Process,
+    (process, permit): (Process, OwnedSemaphorePermit),
     first: Vec<u8>,
     told: impl Stream<Item = Result<ExecuteStreamRequest, Status>> + Send,
     answers: &Answers,
@@ -33,6 +33,7 @@ pub(super) async fn live(
     unwanted: impl Future<Output = ()>,
 ) -> Outcome {
     let Process { stdin, stdout, stderr, orders, ended, gone } = process;
+    let place = Place { gone, permit };
     let began = Instant::now();
     let (feed, fed) = mpsc::channel(CHUNKS);
     let (mut out, mut err) = (Forward::default(), Forward::default());
@@ -47,7 +48,7 @@ pub(super) async fn live(
             }
         };
         let living = async {
-            let how = watch_over(&orders, ended, gone, limits, unwanted).await;
+            let how = watch_over(&orders, ended, place, limits, unwanted).await;
             (how, began.elapsed())
         };
         let reading = async {

@@ -211,7 +211,7 @@ impl Executor {
             return wire::not_started(&std::io::Error::other(format!("its request id cannot be remembered: {error}")));
         }
         let audit = Audit::begin(who, &ready);
-        let response = match self.start(ready.plan, None, permit) {
+        let response = match self.runner.start(ready.plan, None) {
             Err(error) => wire::not_started(&error),
             Ok(process) => {
                 let mut closing = self.closing.subscribe();
@@ -221,7 +221,7 @@ impl Executor {
                         _ = closing.wait_for(|closing| *closing) => {}
                     }
                 };
-                wire::command_response(run::collect(process, ready.stdin, ready.limits, unwanted).await)
+                wire::command_response(run::collect(process, permit, ready.stdin, ready.limits, unwanted).await)
             }
         };
         audit.end(&response);
@@ -248,11 +248,11 @@ impl Executor {
         tokio::spawn(async move {
             let audit = Audit::begin(&who, &ready);
             let mut closing = self.closing.subscribe();
-            let response = match self.start(ready.plan, ready.terminal, permit) {
+            let response = match self.runner.start(ready.plan, ready.terminal) {
                 Err(error) => wire::not_started(&error),
                 Ok(process) => {
                     let unwanted = async { drop(closing.wait_for(|closing| *closing).await) };
-                    let ran = live::live(process, ready.stdin, told, &answers, ready.limits, unwanted);
+                    let ran = live::live((process, permit), ready.stdin, told, &answers, ready.limits, unwanted);
                     wire::command_response(ran.await)
                 }
             };
@@ -308,23 +308,6 @@ impl Executor {
     fn permit(&self) -> Result<OwnedSemaphorePermit, Status> {
         let busy = |_| wire::command_refusal(CommandRefusal::Busy { limit: self.maximum });
         self.running.clone().try_acquire_owned().map_err(busy)
-    }
-
-    /// The permit comes back when nothing of the command is left.
-    fn start(
-        &self,
-        plan: Plan,
-        terminal: Option<WindowSize>,
-        permit: OwnedSemaphorePermit,
-    ) -> std::io::Result<Process> {
-        let process = self.runner.start(plan, terminal)?;
-        let (left, gone) = tokio::sync::oneshot::channel();
-        let really_gone = process.gone;
-        tokio::spawn(async move {
-            let _ = really_gone.await; // says so by going
-            drop((left, permit));
-        });
-        Ok(Process { gone, ..process })
     }
 
     fn remember(&self, request: RequestId, digest: [u8; 32]) -> std::io::Result<()> {

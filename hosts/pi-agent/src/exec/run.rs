@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use agent_lib::{KeptOutput, OutputKeeper};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::runner::{Input, Order, Output, Process};
@@ -54,17 +55,39 @@ pub(crate) struct Kept {
     pub(crate) cut_off: bool,
 }
 
+/// One of the commands that may run at once, until nothing of it is left.
+pub(super) struct Place {
+    pub(super) gone: oneshot::Receiver<()>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Free for another at once if nothing is left: then before the answer goes out. Else when that is so.
+    fn leave(self) {
+        let Self { mut gone, permit } = self;
+        if gone.try_recv() == Err(TryRecvError::Empty) {
+            tokio::spawn(async move {
+                let _ = gone.await; // says so by going
+                drop(permit);
+            });
+        }
+    }
+}
+
 /// Until the command has ended: by itself, or after its time, or when it is `unwanted`.
 pub(super) async fn watch_over(
     orders: &mpsc::UnboundedSender<Order>,
     mut ended: oneshot::Receiver<Ended>,
-    gone: oneshot::Receiver<()>,
+    mut place: Place,
     limits: Limits,
     unwanted: impl Future<Output = ()>,
 ) -> How {
     let timed_out = tokio::select! {
         biased;
-        ended = &mut ended => return ended.map_or(How::Lost, How::Ended),
+        ended = &mut ended => {
+            place.leave();
+            return ended.map_or(How::Lost, How::Ended);
+        }
         () = unwanted => false,
         () = sleep(limits.timeout) => true,
     };
@@ -72,10 +95,12 @@ pub(super) async fn watch_over(
     // the answer comes when all its processes are gone, not only the first
     let all = async {
         let ended = ended.await.unwrap_or_default();
-        let _ = gone.await; // says so by going
+        let _ = (&mut place.gone).await; // says so by going
         ended
     };
-    let ended = timeout(limits.grace + AFTERMATH, all).await.unwrap_or_else(|_| {
+    let ended = timeout(limits.grace + AFTERMATH, all).await;
+    place.leave();
+    let ended = ended.unwrap_or_else(|_| {
         tracing::error!("a command survives SIGKILL: it hangs in the kernel");
         Ended::default()
     });
@@ -85,16 +110,18 @@ pub(super) async fn watch_over(
 /// Runs it with these bytes as its input, and keeps of its outputs what fits.
 pub(super) async fn collect(
     process: Process,
+    permit: OwnedSemaphorePermit,
     input: Vec<u8>,
     limits: Limits,
     unwanted: impl Future<Output = ()>,
 ) -> Outcome {
     let Process { stdin, stdout, stderr, orders, ended, gone } = process;
+    let place = Place { gone, permit };
     let began = Instant::now();
     let (over, ending) = watch::channel(false);
     let is_over = async |mut ending: watch::Receiver<bool>| drop(ending.wait_for(|over| *over).await);
     let living = async {
-        let how = watch_over(&orders, ended, gone, limits, unwanted).await;
+        let how = watch_over(&orders, ended, place, limits, unwanted).await;
         let wall = began.elapsed();
         over.send_replace(true);
         (how, wall)

@@ -108,6 +108,9 @@ pub struct Ended {
     /// Largest resident size of one process.
     #[prost(uint64, tag = "6")]
     pub peak_rss_bytes: u64,
+    /// Something descends from it that has not ended.
+    #[prost(bool, tag = "7")]
+    pub left: bool,
 }
 
 /// A message with its length before it.

@@ -27,10 +27,22 @@ const LAUNCH: &str = "launch-command";
 pub fn run_as_stage() -> Option<ExitCode> {
     let role = std::env::args_os().nth(1)?;
     let ended = match role.to_str()? {
-        SUPERVISE => supervisor::supervise(),
+        SUPERVISE => {
+            close_inherited();
+            supervisor::supervise()
+        }
         LAUNCH => launcher::launch(),
         _ => return None,
     };
     // the agent hears of it by the closed socket
     Some(ended.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
+/// What the agent opened closes by itself. What it was started with, by a careless parent, would reach the command.
+fn close_inherited() {
+    let list = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = list.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        let _ = nix_process::unistd::close(number); // the list itself is closed already
+    }
 }

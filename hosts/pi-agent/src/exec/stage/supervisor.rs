@@ -10,7 +10,8 @@ use nix_process::sys::resource::{UsageWho, getrusage};
 use nix_process::sys::time::TimeValLike;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process_group, pidfd_open, set_child_subreaper, wait,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group, pidfd_open,
+    set_child_subreaper, wait, waitid,
 };
 
 use super::message::{Ended, Order, Plan, frame, own_socket, pass_descriptors, read_frame, receive_descriptors};
@@ -83,10 +84,11 @@ impl Watch {
             (ended.user_us, ended.system_us) = (us(usage.user_time()), us(usage.system_time()));
             ended.peak_rss_bytes = u64::try_from(usage.max_rss()).unwrap_or(0) * 1024;
         }
+        ended.left = something_is_left();
         if let Some(agent) = &mut self.agent {
             let _ = agent.write_all(&frame(&ended)); // it may be gone: then we hear of it next
         }
-        if !matches!(wait_state(), Left::Nothing) {
+        if ended.left {
             self.stop(self.grace);
         }
         Ok(())
@@ -159,14 +161,8 @@ impl Watch {
     }
 }
 
-enum Left {
-    Something,
-    Nothing,
-}
-
 /// Whether there are children, without collecting one.
-fn wait_state() -> Left {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
+fn something_is_left() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    if waitid(WaitId::All, options).is_err() { Left::Nothing } else { Left::Something }
+    waitid(WaitId::All, options).is_ok()
 }
