@@ -79,7 +79,7 @@ pub(crate) struct Executor {
     jobs: Mutex<Jobs<CommandResponse>>,
     live: Mutex<HashMap<JobNumber, Live>>,
     /// `None`: commands are off.
-    requests: Option<Mutex<Requests>>,
+    requests: Option<Arc<Mutex<Requests>>>,
     closing: watch::Sender<bool>,
     clock: Clock,
 }
@@ -115,7 +115,7 @@ impl Executor {
             let told = |source| ExecError::Requests { state: state.to_owned(), source };
             let (file, known) = Requests::open(state).map_err(told)?;
             known.into_iter().for_each(|(request, digest)| jobs.remember(request, digest));
-            requests = Some(Mutex::new(file));
+            requests = Some(Arc::new(Mutex::new(file)));
             if let Some(folder) = &config.cgroup {
                 Cgroup::prepare(folder).map_err(|source| ExecError::Cgroup { folder: folder.clone(), source })?;
             }
@@ -145,7 +145,7 @@ impl Executor {
         let detach = request.detach;
         let ready = self.planner.plan(who, request, Way::Unary)?;
         let (mut live, waiting) = match self.begin(who, ready, detach, id)? {
-            Answer::Now(response) => return Ok(response),
+            Answer::Now(response) => return Ok(*response),
             Answer::Later(live, waiting) => (live, waiting),
         };
         let outcome = live.outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
@@ -165,13 +165,15 @@ impl Executor {
         let begun = jobs.begin(self.clock.now(), who.holder(), ready.program.clone(), detach, id.clone());
         let number = match begun.map_err(wire::command_refusal)? {
             Begun::Ended(number, response) => {
-                return Ok(Answer::Now(CommandResponse { job: shown(&jobs, number, detach), ..response }));
+                return Ok(Answer::Now(CommandResponse { job: shown(&jobs, number, detach), ..response }.into()));
             }
-            Begun::Lost => return Ok(Answer::Now(wire::lost("the agent restarted since, or it is too long ago"))),
+            Begun::Lost => {
+                return Ok(Answer::Now(wire::lost("the agent restarted since, or it is too long ago").into()));
+            }
             Begun::Running(number) => match self.live().get(&number).filter(|_| !detach) {
                 // its going ends nothing: the command is the first caller's
                 Some(live) => return Ok(Answer::Later(live.clone(), None)),
-                None => return Ok(Answer::Now(wire::running(jobs.name(number)))),
+                None => return Ok(Answer::Now(wire::running(jobs.name(number)).into())),
             },
             Begun::Run(number) => number,
         };
@@ -191,7 +193,7 @@ impl Executor {
             outcome.send_replace(Some(response));
         });
         if detach {
-            return Ok(Answer::Now(wire::running(jobs.name(number))));
+            return Ok(Answer::Now(wire::running(jobs.name(number)).into()));
         }
         let waiting = Waiting(live.unwanted.clone());
         Ok(Answer::Later(live, Some(waiting)))
@@ -206,7 +208,7 @@ impl Executor {
         mut unwanted: watch::Receiver<bool>,
     ) -> CommandResponse {
         if let Some((request, digest)) = request
-            && let Err(error) = self.remember(request, digest)
+            && let Err(error) = self.remember(request, digest).await
         {
             return wire::not_started(&std::io::Error::other(format!("its request id cannot be remembered: {error}")));
         }
@@ -310,12 +312,13 @@ impl Executor {
         self.running.clone().try_acquire_owned().map_err(busy)
     }
 
-    fn remember(&self, request: RequestId, digest: [u8; 32]) -> std::io::Result<()> {
-        match &self.requests {
-            // milliseconds of waiting for the disk: a caller that gives an id asks for that
-            Some(requests) => requests.lock().unwrap_or_else(PoisonError::into_inner).add(&request, &digest),
-            None => Ok(()),
-        }
+    async fn remember(&self, request: RequestId, digest: [u8; 32]) -> std::io::Result<()> {
+        let Some(requests) = self.requests.clone() else { return Ok(()) };
+        // the disk can take long, and lines are not to wait for it
+        let written = tokio::task::spawn_blocking(move || {
+            requests.lock().unwrap_or_else(PoisonError::into_inner).add(&request, &digest)
+        });
+        written.await.map_err(std::io::Error::other)?
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs<CommandResponse>> {
@@ -328,7 +331,7 @@ impl Executor {
 }
 
 enum Answer {
-    Now(CommandResponse),
+    Now(Box<CommandResponse>),
     Later(Live, Option<Waiting>),
 }
 
