@@ -245,7 +245,10 @@ async fn a_fork_bomb_is_contained_and_cleaned_up() {
     let bomb = CommandRequest { timeout: seconds(2), ..script("bomb() { bomb | bomb & sleep 861800; }; bomb") };
     let mut client = node.client.clone();
     let exploding = tokio::spawn(async move { client.execute_command(bomb).await });
-    let of_bomb = || tests::running().len();
+    let of_bomb = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.metadata().ok());
+        all.filter(|folder| std::os::unix::fs::MetadataExt::uid(folder) == 64018).count()
+    };
     let mut most = 0;
     let mut slowest = Duration::ZERO;
     while !exploding.is_finished() {
@@ -257,10 +260,36 @@ async fn a_fork_bomb_is_contained_and_cleaned_up() {
     }
     let ended = exploding.await.unwrap().unwrap().into_inner();
     println!("at most {most} processes, health within {slowest:?}, {:?}", ended.outcome);
-    assert!(most <= 40 + 8, "{most} processes"); // and the agent's own
+    assert!((20..=40).contains(&most), "{most} processes");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     eventually(async || survivors("861800").is_empty()).await;
     node.stop().await;
+}
+
+/// Where the system has cgroup v2 and this is root; elsewhere the test says that it did nothing.
+fn own_cgroup() -> Option<std::path::PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    let folder = std::path::Path::new(line.split(' ').nth(1)?).join(format!("pi-test-{}", std::process::id()));
+    std::fs::create_dir(&folder).ok().map(|()| folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_has_a_cgroup_that_goes_with_it() {
+    let Some(folder) = own_cgroup() else {
+        println!("no cgroup v2 that this user may divide");
+        return;
+    };
+    let cluster = Cluster::start().await;
+    let text = format!("{ANY}kill_grace_ms = 100\ncgroup = '{}'\n", folder.display());
+    let node = ExecNode::start(&cluster, PROBE, &text).await;
+    let said = out(&run(&node, script("cat /proc/self/cgroup; setsid -f sleep 861850")).await);
+    assert!(said.lines().any(|line| line.starts_with("0::") && line.contains("/command-")), "{said}");
+    eventually(async || survivors("861850").is_empty()).await;
+    let groups = || std::fs::read_dir(&folder).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
+    eventually(async || groups() == 0).await;
+    node.stop().await;
+    std::fs::remove_dir(&folder).unwrap();
 }
 
 /// F19 and L8: nothing stays behind, neither a zombie nor a descriptor nor a byte.

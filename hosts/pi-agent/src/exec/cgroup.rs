@@ -19,11 +19,10 @@ impl Cgroup {
         let told = |error: io::Error| io::Error::new(error.kind(), format!("cgroup {}: {error}", folder.display()));
         fs::create_dir(&folder).map_err(told)?;
         let cgroup = Self(folder.clone());
-        if let Some(processes) = processes {
-            match fs::write(folder.join("pids.max"), processes.to_string()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(error)),
-                _ => {} // without the controller the limit of the user's processes stands
-            }
+        let limit = folder.join("pids.max");
+        // without the controller there is no such file, and the limit of the user's processes stands
+        if let Some(processes) = processes.filter(|_| limit.exists()) {
+            fs::write(limit, processes.to_string()).map_err(told)?;
         }
         Ok(cgroup)
     }
