@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     let mut names = tonic_prost_build::Config::new();
+    names.btree_map([".pi.agent.v1.CommandRequest"]); // one order of encoding: requests are compared by their digest
     names.enable_type_names(); // `prost::Name`: what a message is called, for its descriptor
     tonic_prost_build::configure()
         .build_transport(false) // connections are made by `mtls`

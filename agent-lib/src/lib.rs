@@ -22,6 +22,7 @@ mod agent;
 mod bus;
 mod caller;
 mod claim;
+mod command;
 mod event;
 mod expire;
 mod health;
@@ -47,6 +48,10 @@ mod write;
 pub use agent::Agent;
 pub use bus::{Bus, BusDevice, BusPolicy, BusRefusal, I2cPart, SPI_CLOCKS_HZ};
 pub use caller::{Caller, Rights};
+pub use command::{
+    Begun, CommandMode, CommandPolicy, CommandRefusal, Job, JobNumber, Jobs, KeptOutput, OutputKeeper, Parameter,
+    Program, RequestId, Template, TemplateError,
+};
 pub use event::Event;
 pub use health::{Condition, ConditionKind, Health, State, Status};
 pub use holder::{Holder, HolderError};

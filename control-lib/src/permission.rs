@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What an operator has been given. Each role is one [`Permission`], except `admin`, which is all of them.
+/// What an operator has been given. Each role is one [`Permission`], except `admin`, which is all
+/// of them, and `shell`, which adds to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Status and metrics.
@@ -14,6 +15,8 @@ pub enum Role {
     Gpio,
     /// Running commands.
     Exec,
+    /// Running scripts by a shell, beside [`Role::Exec`]; the node asks for it.
+    Shell,
     /// Provisioning runs.
     Provision,
     /// Everything.
@@ -24,8 +27,8 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 7] =
-        [Role::Viewer, Role::Logs, Role::Gpio, Role::Exec, Role::Provision, Role::Admin, Role::Enroller];
+    pub const ALL: [Role; 8] =
+        [Role::Viewer, Role::Logs, Role::Gpio, Role::Exec, Role::Shell, Role::Provision, Role::Admin, Role::Enroller];
 
     /// The word that is stored, shown and typed.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Role {
             Role::Logs => "logs",
             Role::Gpio => "gpio",
             Role::Exec => "exec",
+            Role::Shell => "shell",
             Role::Provision => "provision",
             Role::Admin => "admin",
             Role::Enroller => "enroller",
@@ -57,7 +61,7 @@ impl FromStr for Role {
 
 /// The word is no [`Role`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("choose viewer, logs, gpio, exec, provision, admin or enroller")]
+#[error("choose viewer, logs, gpio, exec, shell, provision, admin or enroller")]
 pub struct UnknownRole;
 
 /// What a method asks of an operator.
@@ -108,10 +112,14 @@ pub enum Access {
 
 /// Every method that can be called on the control plane. What is not here is denied to everybody.
 pub const METHODS: &[(&str, Access)] = &[
+    ("/pi.agent.v1.NodeAgent/CancelJob", Access::Operator(Permission::Exec)),
     ("/pi.agent.v1.NodeAgent/ControlGPIO", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/ExecuteCommand", Access::Operator(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/ExecuteStream", Access::Operator(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/GetJob", Access::Operator(Permission::Exec)),
     ("/pi.agent.v1.NodeAgent/GetSystemMetrics", Access::Operator(Permission::View)),
     ("/pi.agent.v1.NodeAgent/HealthCheck", Access::Operator(Permission::View)),
+    ("/pi.agent.v1.NodeAgent/ListJobs", Access::Operator(Permission::Exec)),
     ("/pi.agent.v1.NodeAgent/ScanI2c", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/StreamGPIO", Access::Operator(Permission::Gpio)),
     ("/pi.agent.v1.NodeAgent/StreamLogs", Access::Operator(Permission::Logs)),

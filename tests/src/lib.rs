@@ -3,6 +3,7 @@
 
 mod binary;
 mod cluster;
+mod exec;
 mod gpio;
 pub mod history;
 pub mod kernel;
@@ -12,6 +13,7 @@ mod size;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
+pub use exec::{ExecNode, full, running, survivors};
 pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
 pub use lone::Lone;
 pub use proxy::Proxy;

@@ -46,7 +46,7 @@ fn used(pid: u32) -> Used {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_agent_costs_next_to_nothing() {
-    let full = std::env::var_os("PI_FULL").is_some_and(|full| full == "1");
+    let full = tests::is_full();
     let time = Duration::from_secs(if full { 3600 } else { 30 });
     let cluster = Cluster::start().await;
     cluster.nodes(1).await.stop().await; // joins, and leaves its state

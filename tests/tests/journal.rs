@@ -25,7 +25,7 @@ use tonic::{Code, Status, Streaming};
 
 /// Full size, or a tenth of it.
 fn size(full: u32) -> u32 {
-    if std::env::var_os("PI_FULL").is_some_and(|full| full == "1") { full } else { full / 10 }
+    tests::size(full / 10, full)
 }
 
 /// Whether this process has its own journal; if not, the test is run in one that has.

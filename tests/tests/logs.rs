@@ -22,7 +22,7 @@ use tonic::{Code, Streaming};
 
 /// Full size, or a tenth of it.
 fn size(full: u64) -> u64 {
-    if std::env::var_os("PI_FULL").is_some_and(|full| full == "1") { full } else { full / 10 }
+    tests::size(full / 10, full)
 }
 
 /// One node that anna may read, with these files.

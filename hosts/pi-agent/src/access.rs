@@ -30,6 +30,8 @@ pub enum Right {
     Gpio,
     /// Commands.
     Exec,
+    /// Scripts by a shell, beside `Exec`.
+    Shell,
     /// All of them.
     Admin,
 }
@@ -41,6 +43,7 @@ impl Right {
             Self::Logs => "logs",
             Self::Gpio => "gpio",
             Self::Exec => "exec",
+            Self::Shell => "shell",
             Self::Admin => "admin",
         }
     }
@@ -51,12 +54,28 @@ impl Right {
 pub(crate) struct Principal {
     holder: Holder,
     rights: Rights,
+    shell: bool,
 }
 
 impl Principal {
     /// As the agent wants it.
     pub(crate) fn caller(&self) -> Caller<'_> {
         self.holder.caller().with_rights(self.rights)
+    }
+
+    /// Who calls.
+    pub(crate) fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Whether they may run scripts by a shell.
+    pub(crate) fn may_shell(&self) -> bool {
+        self.shell
+    }
+
+    /// Whether they may see and end what is others'.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.rights == ADMIN
     }
 }
 
@@ -98,8 +117,8 @@ impl Access {
                     denied(&format!("{who} is not listed on this node: call through the controller, or list it"))
                 })?;
                 if rights.contains(&right) || rights.contains(&Right::Admin) {
-                    let rights = if rights.contains(&Right::Admin) { ADMIN } else { Rights::default() };
-                    return principal(&name(who), rights);
+                    let admin = rights.contains(&Right::Admin);
+                    return principal(&name(who), admin, rights.contains(&Right::Shell));
                 }
                 Err(denied(&format!("{who} lacks the role {} on this node", right.as_str())))
             }
@@ -108,10 +127,10 @@ impl Access {
 }
 
 fn on_behalf_of(metadata: &MetadataMap, controller: &PeerIdentity) -> Result<Principal, Status> {
-    let Some(who) = metadata.get(ON_BEHALF_OF) else { return principal(&name(controller), ADMIN) };
+    let Some(who) = metadata.get(ON_BEHALF_OF) else { return principal(&name(controller), true, true) };
     let roles = metadata.get(ROLES).and_then(|roles| roles.to_str().ok()).unwrap_or_default();
-    let rights = if roles.split(',').any(|role| role == Right::Admin.as_str()) { ADMIN } else { Rights::default() };
-    principal(who.to_str().unwrap_or_default(), rights)
+    let has = |right: Right| roles.split(',').any(|role| role == right.as_str());
+    principal(who.to_str().unwrap_or_default(), has(Right::Admin), has(Right::Shell))
 }
 
 /// As `Display` has it, but on the way of every call: one allocation and no formatting.
@@ -119,9 +138,12 @@ fn name(who: &PeerIdentity) -> String {
     [who.kind.as_str(), "/", &who.name].concat()
 }
 
-fn principal(who: &str, rights: Rights) -> Result<Principal, Status> {
+fn principal(who: &str, admin: bool, shell: bool) -> Result<Principal, Status> {
+    let rights = if admin { ADMIN } else { Rights::default() };
     let holder = Holder::new(who).ok().filter(|_| who.len() <= MAXIMUM_HOLDER);
-    holder.map(|holder| Principal { holder, rights }).ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
+    holder
+        .map(|holder| Principal { holder, rights, shell: shell || admin })
+        .ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
 }
 
 fn denied(why: &str) -> Status {

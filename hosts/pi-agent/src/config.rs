@@ -16,6 +16,7 @@ use startup::ConfigError;
 use toml::Spanned;
 
 use crate::access::Right;
+use crate::exec::{self, ExecConfig};
 use crate::logs::{self, LogConfig};
 
 /// Where a node serves unless its configuration says otherwise.
@@ -59,6 +60,8 @@ pub struct Config {
     pub root: PathBuf,
     /// Which logs are served.
     pub logs: LogConfig,
+    /// What may be run; nothing unless the file says so.
+    pub exec: ExecConfig,
 }
 
 /// Where Prometheus finds the metrics.
@@ -99,6 +102,7 @@ impl Default for Config {
             reflection: false,
             root: PathBuf::from("/"),
             logs: LogConfig::default(),
+            exec: ExecConfig::default(),
         }
     }
 }
@@ -118,14 +122,15 @@ struct File {
     metrics: Metrics,
     reflection: bool,
     logs: logs::Table,
+    exec: exec::File,
 }
 
 impl Default for File {
     fn default() -> Self {
         let Config { state, listen, advertise, controller, labels, operators, reflection, .. } = Config::default();
         let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
-        let logs = logs::Table::default();
-        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs }
+        let (logs, exec) = (logs::Table::default(), exec::File::default());
+        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs, exec }
     }
 }
 
@@ -236,14 +241,27 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let File { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs } =
-            startup::parse(path, &text)?;
+        let File {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            gpio,
+            bus,
+            operators,
+            metrics,
+            reflection,
+            logs,
+            exec,
+        } = startup::parse(path, &text)?;
         let prometheus = metrics.prometheus(path, &text)?;
         let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;
         let buses = bus.policy(path, &text)?;
         let logs = logs.check().map_err(|(span, expected)| startup::at(path, &text, span, expected))?;
+        let exec = exec.exec(path, &text)?;
         Ok(Self {
             state,
             listen,
@@ -260,6 +278,7 @@ impl Config {
             reflection,
             root: PathBuf::from("/"),
             logs,
+            exec,
         })
     }
 }
@@ -304,6 +323,7 @@ impl Gpio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agent_lib::CommandMode;
 
     fn load(text: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -353,6 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_off_until_they_are_configured() {
+        assert_eq!(load("").unwrap().exec.policy.mode, CommandMode::Off);
+        assert_eq!(load("[exec]\nshell = '/bin/sh'\n").unwrap().exec.policy.mode, CommandMode::Off);
+        let exec = load(
+            "[exec]\nmode = 'templates'\nmaximum_timeout_s = 60\nkill_grace_ms = 10\n\
+             [exec.templates.wall]\nargv = ['wall', '-t', '{seconds}', '{text}']\n\
+             [exec.templates.wall.parameters]\nseconds = { number = { minimum = 1, maximum = 9 } }\n\
+             text = { text = { maximum_bytes = 80 } }\n",
+        );
+        let policy = exec.unwrap().exec.policy;
+        assert_eq!((policy.mode, policy.kill_grace), (CommandMode::Templates, Duration::from_millis(10)));
+        assert_eq!(policy.maximum_timeout, Duration::from_secs(60));
+        assert!(policy.templates.contains_key("wall"));
+    }
+
+    #[test]
     fn mistakes_are_told_with_file_line_and_what_was_expected() {
         let told = |text| load(text).unwrap_err();
         assert!(told("\nlistn = 1").starts_with("agent.toml, line 2: unknown field `listn`, expected one of"));
@@ -371,6 +407,11 @@ mod tests {
         assert!(told("[logs.files]\n'..x' = '/x'").contains("line 2: `..x` must be a name"));
         assert!(told("[logs.files]\nx = '..'").contains("line 2: expected an absolute path"));
         assert!(told("[logs]\nstall_s = 0").contains("line 2: `stall_s` must be 1 to 3600"));
+        assert!(told("[exec]\n\nuser = 'no-such-user'").contains("line 3: this machine has no user"));
+        assert!(told("[exec]\nallow_environment = [\n'LD_PRELOAD']").contains("line 3: \"LD_PRELOAD\" would change"));
+        assert!(told("[exec]\nshell = 'sh'").contains("line 2: an absolute path is expected"));
+        assert!(told("[exec]\nmaximum_running = 0").contains("line 2: 1 to 1024 is expected"));
+        assert!(told("[exec.templates.x]\nargv = ['{p}']").contains("the program holds a parameter"));
         assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
     }
 }

@@ -1,6 +1,7 @@
 //! What an agent is given to run on.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use agent_lib::PwmBlock;
 use hal_core::linux::{
@@ -8,6 +9,7 @@ use hal_core::linux::{
 };
 use proto::control::v1::Inventory;
 
+use crate::exec::{LinuxRunner, Runner};
 use crate::logs::SystemLog;
 
 /// A board, a source of metrics, and what the machine says of itself.
@@ -24,6 +26,8 @@ pub struct Hardware<B, M, U> {
     pub log: SystemLog,
     /// Told to the control plane. The agent adds its own version and what the board says of itself.
     pub inventory: Inventory,
+    /// What starts commands, where the configuration allows any.
+    pub runner: Arc<dyn Runner>,
 }
 
 impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
@@ -46,6 +50,7 @@ impl Hardware<LinuxBoard, ProcfsMetrics, LinuxBuses> {
             metrics: ProcfsMetrics::new(),
             log: SystemLog::Linux,
             inventory: inventory(Identity::read(Path::new("/"))),
+            runner: Arc::new(LinuxRunner::this_program()),
         })
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod conditions;
 mod config;
 mod driver;
+mod exec;
 mod gpio;
 mod hardware;
 mod join;
@@ -31,6 +32,10 @@ mod wire;
 
 pub use access::{Access, Right};
 pub use config::{Config, Operator, Prometheus};
+pub use exec::{
+    Ended, ExecConfig, ExecError, Identity, Input, LinuxRunner, Order, Output, Plan, Process, Runner, WindowSize,
+    run_as_stage,
+};
 pub use hardware::{Hardware, inventory};
 pub use join::{JoinError, Joined, join};
 pub use logs::{LogConfig, LogRecord, LogRing, SystemLog, log_own, own_log};

@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use agent_lib::outputs_off;
 use clap::{Parser, Subcommand};
 use hal_core::linux::Identity;
 use mtls::JoinToken;
-use pi_agent::{Config, Hardware, inventory, join, serve};
+use pi_agent::{Config, Hardware, inventory, join, run_as_stage, serve};
 use startup::{ConfigError, Failure};
 
 /// The agent that runs on every Raspberry Pi.
@@ -76,12 +77,17 @@ impl Common {
     }
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<ExitCode, Failure> {
+    // before anything else: a command waits for it
+    if let Some(ended) = run_as_stage() {
+        return Ok(ended);
+    }
     let arguments = Arguments::parse();
     startup::log_to(pi_agent::log_own);
     // One thread: a third less processor time a call than two, and no call here is long.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(arguments.command))
+    runtime.block_on(run(arguments.command))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(command: Command) -> Result<(), Failure> {

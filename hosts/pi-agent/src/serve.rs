@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
 use crate::config::{Config, Prometheus};
+use crate::exec::{ExecError, Executor};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::last::{self, LastLevels};
@@ -30,6 +31,9 @@ use crate::{boots, driver, limits, prometheus, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The two kept outputs of a command; clients take 4 MiB unless they say otherwise.
+const ANSWER_BYTES: usize = 3 << 20;
 
 /// When sampling and reporting begin.
 const AFTER_START: Duration = Duration::from_millis(20);
@@ -61,6 +65,9 @@ pub enum ServeError {
     /// The metrics cannot be served.
     #[error(transparent)]
     Prometheus(#[from] startup::ListenError),
+    /// Commands are on, and cannot be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
@@ -88,7 +95,7 @@ where
     M: MetricsSource + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    let Hardware { board, pwm, buses, metrics, log, inventory } = hardware;
+    let Hardware { board, pwm, buses, metrics, log, inventory, runner } = hardware;
     // First of all, and even if all else fails: the agent before this one may have been killed while it drove a line.
     let mut agent = Agent::new(board, config.policy.clone()).with_pwm(pwm);
     let mut last_levels = LastLevels::load(&config.state);
@@ -118,9 +125,10 @@ where
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
-    let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs })
+    let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
+    let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs, executor: executor.clone() })
         .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+        .max_encoding_message_size(ANSWER_BYTES);
     tracing::info!(node = %identity.name, cluster = %identity.cluster, %address, "serving");
     watchdog::ready();
 
@@ -162,6 +170,7 @@ where
     };
     let as_driven = node.agent().last_levels();
     node.let_go();
+    executor.close().await;
     if last::is_wanted(&node) {
         last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
     }

@@ -9,7 +9,8 @@ use futures_util::Stream;
 use hal_core::{Board, Buses, Groups, Instant, LineId};
 use proto::agent::v1::node_agent_server::NodeAgent;
 use proto::agent::v1::{
-    CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
+    CancelJobRequest, CommandRequest, CommandResponse, ExecuteStreamRequest, ExecuteStreamResponse, GetJobRequest,
+    GpioRecord, GpioRequest, GpioResponse, HealthStatus, Job, ListJobsRequest, ListJobsResponse, LogEntry, LogFilter,
     ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
     TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::access::{Access, Principal, Right};
 use crate::buses::BusWorkers;
 use crate::clock::Clock;
+use crate::exec::Executor;
 use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::sampler::Readings;
@@ -216,6 +218,7 @@ pub(crate) struct Service<B: Board, U: Buses> {
     pub(crate) node: Arc<Node<B>>,
     pub(crate) buses: BusWorkers<B, U>,
     pub(crate) logs: Logs,
+    pub(crate) executor: Arc<Executor>,
 }
 
 #[tonic::async_trait]
@@ -298,8 +301,36 @@ where
     }
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
-        self.node.caller(Right::Exec, &request)?;
-        Err(wire::not_yet("ExecuteCommand will run one command without a shell and answer its typed outcome"))
+        let principal = self.node.caller(Right::Exec, &request)?;
+        self.executor.clone().execute(&principal, request.into_inner()).await.map(Response::new)
+    }
+
+    type ExecuteStreamStream = Pin<Box<dyn Stream<Item = Result<ExecuteStreamResponse, Status>> + Send>>;
+
+    async fn execute_stream(
+        &self,
+        request: Request<Streaming<ExecuteStreamRequest>>,
+    ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+        let principal = self.node.caller(Right::Exec, &request)?;
+        let output = self.executor.clone().execute_live(&principal, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(output)))
+    }
+
+    async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<Job>, Status> {
+        let principal = self.node.caller(Right::Exec, &request)?;
+        let GetJobRequest { job } = request.into_inner();
+        self.executor.job(&principal, &job).map(Response::new)
+    }
+
+    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<Job>, Status> {
+        let principal = self.node.caller(Right::Exec, &request)?;
+        let CancelJobRequest { job } = request.into_inner();
+        self.executor.cancel(&principal, &job).await.map(Response::new)
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let principal = self.node.caller(Right::Exec, &request)?;
+        Ok(Response::new(ListJobsResponse { jobs: self.executor.list(&principal) }))
     }
 
     type StreamLogsStream = Pin<Box<dyn Stream<Item = Result<LogEntry, Status>> + Send>>;

@@ -23,7 +23,8 @@ const EXAMPLES: &str = "Examples:
   pi-sim up --nodes 3 --controller 127.0.0.1:7443 --token sim.token
   pi-sim up --controller 127.0.0.1:7443 --token sim.token --fault sim-1=under-voltage@30 --fault sim-1=recovers@60
 
-GPIO18 and GPIO23 of each node are wired together.
+GPIO18 and GPIO23 of each node are wired together. Commands are played, none is run: uname, hostname, echo, cat, true,
+false, sleep, sim-hang (which SIGTERM does not end) and sim-die SIGNAL.
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage.";
 
 #[derive(Subcommand)]
@@ -84,7 +85,7 @@ fn main() -> Result<(), Failure> {
 
 async fn run(command: Command) -> Result<(), Failure> {
     let Command::Up { nodes, controller, token, state, config, faults } = command;
-    let config = config.map(|file| Config::load(&file)).transpose()?.unwrap_or_default();
+    let config = config.map(|file| Config::load(&file)).transpose()?.unwrap_or_else(pi_sim::all_commands);
     let token: JoinToken = String::from_utf8_lossy(&mtls::read_private(&token)?).parse()?;
     let shutdown = startup::stop_signal()?;
     let mut fleet = up(nodes.into(), &controller, &token, &state, &config).await?;

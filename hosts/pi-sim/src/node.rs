@@ -1,5 +1,7 @@
 //! One simulated Raspberry Pi.
 
+use std::sync::Arc;
+
 use agent_lib::PwmBlock;
 use hal_core::LineId;
 use pi_agent::{Hardware, SystemLog};
@@ -8,12 +10,14 @@ use sim::{Bench, Clock, Eeprom, Lm75, SimBoard, SimBuses, SimMetrics, SpiLoopbac
 
 use crate::log::NodeLog;
 
+use crate::commands::SimRunner;
+
 /// Two header lines that a jumper wire connects on every simulated node, so that driving one shows on the other.
 pub const WIRED: (LineId, LineId) = (LineId(18), LineId(23));
 
 /// A board with the header's 28 lines and one jumper wire; on I2C bus 1 a temperature sensor (0x48, 21.5 °C) and an EEPROM
-/// (0x50), on SPI0.0 a wire from output to input; its sensors, an hour of log, and the hands that reach in from outside.
-/// Its clock follows the real one.
+/// (0x50), on SPI0.0 a wire from output to input; its sensors, an hour of log, commands that are only played, and the hands
+/// that reach in from outside. Its clock follows the real one.
 pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench, NodeLog) {
     let clock = Clock::paced();
     let board = SimBoard::builder().clock(clock.clone()).wire(WIRED.0, WIRED.1);
@@ -32,5 +36,6 @@ pub fn hardware(name: &str) -> (Hardware<SimBoard, SimMetrics, SimBuses>, Bench,
     };
     let log = NodeLog::new(name);
     let metrics = SimMetrics::new(clock).with_seed(seed_of(name));
-    (Hardware { board, pwm, buses, metrics, log: SystemLog::Memory(log.ring()), inventory }, bench, log)
+    let runner = Arc::new(SimRunner::new(name));
+    (Hardware { board, pwm, buses, metrics, log: SystemLog::Memory(log.ring()), inventory, runner }, bench, log)
 }

@@ -26,6 +26,11 @@ impl Caller {
         Ok(Self { dialer: context.dialer()?, controller: context.controller, direct, timeout })
     }
 
+    /// For how long an answer, or a command, may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
         Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))

@@ -22,6 +22,8 @@ pub enum Exit {
     Unreachable,
     /// The node answers and is not well: 7.
     Unwell,
+    /// A command on a node ended: its own code.
+    Command(u8),
 }
 
 impl Exit {
@@ -36,6 +38,7 @@ impl Exit {
             Self::Conflict => 5,
             Self::Unreachable => 6,
             Self::Unwell => 7,
+            Self::Command(code) => code,
         }
     }
 }
@@ -57,6 +60,8 @@ pub(crate) enum Failure {
     Unwell(String),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{}", crate::output::inert(.1))]
+    Command(Exit, String),
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
     #[error("the answer cannot be shown as JSON: {0}")]
@@ -68,6 +73,7 @@ impl Failure {
         match self {
             Self::Status(status) => of_code(status.code()),
             Self::Context(_) | Self::Dial(_) | Self::NoHome | Self::Usage(_) => Exit::Usage,
+            Self::Command(exit, _) => *exit,
             Self::Unwell(_) => Exit::Unwell,
             Self::Ended => Exit::Unreachable,
             Self::Print(_) | Self::Json(_) => Exit::Failed,

@@ -5,14 +5,19 @@
 
 mod bus;
 mod call;
+mod exec;
 mod exit;
+mod fan_out;
 mod gpio;
 mod health;
+mod job;
 mod logs;
 mod metrics;
 mod node;
 mod output;
 mod pwm;
+mod raw_mode;
+mod session;
 mod top;
 mod watch;
 
@@ -55,6 +60,7 @@ const EXAMPLES: &str = "Examples:
   pictl gpio get pi-7 J8:11 --output json
   pictl metrics pi-7
   pictl logs pi-7 -f -u nginx
+  pictl exec pi-7 -- uname -a
   pictl health pi-7 --direct 192.168.1.17:7444
   pictl top
 
@@ -62,7 +68,7 @@ Exit codes:
   0 done          3 not allowed           5 conflict: held by another, or not in that state
   1 failed        4 no such node or line  6 unreachable, or no answer in time
   2 wrong usage                           7 health: the node is not well
-                  (one line on standard error says why)";
+                  (one line on standard error says why); exec and shell end with the command's own";
 
 #[derive(Subcommand)]
 enum Command {
@@ -78,6 +84,19 @@ enum Command {
     /// Devices on a node's SPI buses
     #[command(subcommand)]
     Spi(bus::Spi),
+    /// Run a command on a node, or on many
+    Exec(Box<exec::Exec>),
+    /// Work in a shell on a node
+    Shell {
+        /// Name of the node
+        node: String,
+        /// User to work as, if the node allows it
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Commands that run on by themselves
+    #[command(subcommand)]
+    Job(job::Command),
     /// Readings of a node: processor, memory, disks, network, temperature, throttling
     Metrics(metrics::Arguments),
     /// What a node logs
@@ -107,7 +126,7 @@ where
         Err(usage) => return print_usage(&usage, out, errors),
     };
     match answer(arguments, out, errors).await {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(errors, "pictl: {failure}"); // nobody left to tell
             failure.exit()
@@ -125,13 +144,14 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, errors: &mut dyn Write)
     exit
 }
 
-async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> Result<(), Failure> {
+async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Write) -> Result<Exit, Failure> {
     let Arguments { context, direct, output, timeout, command } = arguments;
     if let Command::Completions { shell } = command {
         // into memory first: the generator panics where a pipe is closed
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "pictl", &mut script);
-        return Ok(out.write_all(&script)?);
+        out.write_all(&script)?;
+        return Ok(Exit::Done);
     }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
@@ -139,6 +159,9 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
+        Command::Exec(exec) => return exec::run(&caller, *exec, output, out, errors).await,
+        Command::Shell { node, user } => return exec::shell(&caller, &node, user, out, errors).await,
+        Command::Job(command) => job::run(&caller, command, output, out, errors).await?,
         Command::Metrics(arguments) => metrics::run(&caller, arguments, output, out).await?,
         Command::Logs(command) => {
             logs::run(&caller, command, output, out, errors).await?;
@@ -158,5 +181,5 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     if !text.is_empty() {
         writeln!(out, "{text}")?;
     }
-    Ok(())
+    Ok(Exit::Done)
 }

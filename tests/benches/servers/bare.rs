@@ -13,7 +13,8 @@ use mtls::{Acceptor, Credentials, Limits, OwnCertificate, PeerIdentity, Trust};
 use proto::agent::v1::node_agent_server::{NodeAgent, NodeAgentServer};
 use proto::agent::v1::stream_gpio_response::Outcome;
 use proto::agent::v1::{
-    CommandRequest, CommandResponse, GpioRecord, GpioRequest, GpioResponse, HealthStatus, LogEntry, LogFilter,
+    CancelJobRequest, CommandRequest, CommandResponse, ExecuteStreamRequest, ExecuteStreamResponse, GetJobRequest,
+    GpioRecord, GpioRequest, GpioResponse, HealthStatus, Job, ListJobsRequest, ListJobsResponse, LogEntry, LogFilter,
     ScanI2cRequest, ScanI2cResponse, StreamGpioResponse, StreamMetricsRequest, SystemMetrics, TransferI2cRequest,
     TransferI2cResponse, TransferSpiRequest, TransferSpiResponse, WatchGpioRequest,
 };
@@ -63,6 +64,27 @@ impl NodeAgent for Echo {
     }
 
     async fn execute_command(&self, _: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    type ExecuteStreamStream = Empty<Result<ExecuteStreamResponse, Status>>;
+
+    async fn execute_stream(
+        &self,
+        _: Request<Streaming<ExecuteStreamRequest>>,
+    ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn get_job(&self, _: Request<GetJobRequest>) -> Result<Response<Job>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<Job>, Status> {
+        Err(Status::unimplemented("only an echo"))
+    }
+
+    async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
         Err(Status::unimplemented("only an echo"))
     }
 

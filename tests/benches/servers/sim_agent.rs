@@ -5,17 +5,23 @@
 mod listener;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use hal_core::linux::ProcfsMetrics;
-use pi_agent::{Config, Hardware, SystemLog, serve};
+use pi_agent::{Config, Hardware, LinuxRunner, SystemLog, run_as_stage, serve};
 use startup::Failure;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<ExitCode, Failure> {
+    if let Some(ended) = run_as_stage() {
+        return Ok(ended);
+    }
     let state = PathBuf::from(std::env::args_os().nth(1).unwrap_or_default());
     startup::log();
     // one thread, as in pi-agent's own main
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(state))
+    runtime.block_on(run(state))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(state: PathBuf) -> Result<(), Failure> {
@@ -29,6 +35,7 @@ async fn run(state: PathBuf) -> Result<(), Failure> {
         metrics: ProcfsMetrics::new(),
         log: SystemLog::Linux,
         inventory: simulated.inventory,
+        runner: Arc::new(LinuxRunner::this_program()),
     };
     let shutdown = startup::stop_signal()?;
     serve(config, hardware, listener::inherited()?, shutdown).await?;

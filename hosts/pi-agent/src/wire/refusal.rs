@@ -18,11 +18,6 @@ pub(crate) fn invalid(field: &str, why: &str) -> Status {
     status(Code::InvalidArgument, "INVALID_FIELD", &format!("{field} {why}"), [("field", field.to_owned())])
 }
 
-/// What later versions bring.
-pub(crate) fn not_yet(what: &str) -> Status {
-    status(Code::Unimplemented, "NOT_YET", &format!("{what}; this version does not serve it yet"), [])
-}
-
 /// The reason of a refusal by the rate limit.
 pub(super) const RATE_LIMITED: &str = "RATE_LIMITED";
 
