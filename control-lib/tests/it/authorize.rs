@@ -33,30 +33,34 @@ fn controller() -> Caller {
 
 /// One line per method, one column per caller in the order of `callers`; `x`: may call.
 const MATRIX: &str = "
-    viewer logs gpio exec provision admin enroller node controller token
-    x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetSystemMetrics
-    x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/HealthCheck
-    .      x    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamLogs
-    x      .    .    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamMetrics
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ControlGPIO
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2c
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamGPIO
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferI2c
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferSpi
-    .      .    x    .    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/WatchGPIO
-    .      .    .    x    .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteCommand
-    .      .    .    .    .         .     .        x    .          x     /pi.control.v1.ControlPlane/RegisterNode
-    .      .    .    .    .         .     .        x    .          .     /pi.control.v1.ControlPlane/ReportHealth
-    .      .    .    .    .         .     .        .    x          .     /pi.control.v1.ControlPlane/SyncClusterState
-    .      .    .    .    x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
-    x      .    .    .    .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
-    x      .    .    .    .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
-    .      .    .    .    .         x     x        .    .          .     /pi.fleet.v1.Fleet/CreateToken
-    x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/Check
-    x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/List
-    x      x    x    x    x         x     x        x    x          .     /grpc.health.v1.Health/Watch
-    x      x    x    x    x         x     x        x    x          .     /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
-    .      .    .    .    .         .     .        .    .          .     /pi.fleet.v1.Fleet/AddOperator
+    viewer logs gpio exec shell provision admin enroller node controller token
+    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetSystemMetrics
+    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/HealthCheck
+    .      x    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamLogs
+    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamMetrics
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ControlGPIO
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2c
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamGPIO
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferI2c
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferSpi
+    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/WatchGPIO
+    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/CancelJob
+    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteCommand
+    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteStream
+    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetJob
+    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ListJobs
+    .      .    .    .    .     .         .     .        x    .          x     /pi.control.v1.ControlPlane/RegisterNode
+    .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/ReportHealth
+    .      .    .    .    .     .         .     .        .    x          .     /pi.control.v1.ControlPlane/SyncClusterState
+    .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
+    x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
+    x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Fleet/CreateToken
+    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
+    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
+    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch
+    x      x    x    x    x     x         x     x        x    x          .     /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
+    .      .    .    .    .     .         .     .        .    .          .     /pi.fleet.v1.Fleet/AddOperator
 ";
 
 fn caller(column: &str) -> Caller {
