@@ -131,6 +131,10 @@ impl Hub {
         id
     }
 
+    pub(crate) fn has_subscribers(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
     pub(crate) fn next(&mut self, id: WatchId) -> Option<Record> {
         self.subscribers.get_mut(&id)?.next()
     }

@@ -63,6 +63,11 @@ impl<B: Board> Agent<B> {
         self.hub.next(watch)
     }
 
+    /// Whether anybody follows a line.
+    pub fn is_watched(&self) -> bool {
+        self.hub.has_subscribers()
+    }
+
     /// Ends a watch. Lines that nobody else watches go back to what their holders asked for, or are free.
     pub fn unwatch(&mut self, watch: WatchId) {
         self.hub.unsubscribe(watch).into_iter().for_each(|line| self.stop_watching(line));

@@ -106,7 +106,9 @@ impl<B: Board> Node<B> {
                 self.freed.notify_waiters();
             }
         }
-        self.records.notify_waiters();
+        if agent.is_watched() {
+            self.records.notify_waiters();
+        }
     }
 
     fn heed(&self, event: &Event) {
@@ -130,14 +132,37 @@ impl<B: Board> Node<B> {
 
     /// Charges a caller for so many operations on lines.
     pub(crate) fn charge(&self, principal: &Principal, operations: u32) -> Result<(), RateLimited> {
-        self.limits.charge(self.clock.now(), principal.caller().holder, operations)
+        let now = self.agent().board().now();
+        self.limits.charge(now, principal.caller().holder, operations)
     }
 
-    pub(crate) fn operate(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
+    fn operate(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
         let mut agent = self.agent();
         let now = agent.board().now();
-        let outcome = gpio::operate(&mut agent, now, principal.caller(), request);
-        self.touched(&mut agent);
+        self.operate_at(&mut agent, now, principal, request)
+    }
+
+    /// Charges and does the operation, with one look at the clock for both: what a stream of them is made of.
+    pub(crate) fn charge_and_operate(
+        &self,
+        principal: &Principal,
+        request: GpioRequest,
+    ) -> Result<Result<GpioResponse, Status>, RateLimited> {
+        let mut agent = self.agent();
+        let now = agent.board().now();
+        self.limits.charge(now, principal.caller().holder, gpio::cost(&request))?;
+        Ok(self.operate_at(&mut agent, now, principal, request))
+    }
+
+    fn operate_at(
+        &self,
+        agent: &mut Agent<B>,
+        now: Instant,
+        principal: &Principal,
+        request: GpioRequest,
+    ) -> Result<GpioResponse, Status> {
+        let outcome = gpio::operate(agent, now, principal.caller(), request);
+        self.touched(agent);
         outcome
     }
 

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use crate::access::Principal;
 use crate::service::Node;
-use crate::{gpio, wire};
+use crate::wire;
 
 /// One client's requests, and their answers.
 pub(crate) struct Answers<B: Board> {
@@ -27,8 +27,8 @@ pub(crate) struct Answers<B: Board> {
 impl<B: Board> Answers<B> {
     /// A refusal by the rate limit is made without a status and its details: a flood of them stays cheap.
     fn answer(&self, request: GpioRequest) -> StreamGpioResponse {
-        match self.node.charge(&self.principal, gpio::cost(&request)) {
-            Ok(()) => wire::outcome(self.node.operate(&self.principal, request)),
+        match self.node.charge_and_operate(&self.principal, request) {
+            Ok(outcome) => wire::outcome(outcome),
             Err(limited) => wire::limited_outcome(&limited),
         }
     }
