@@ -44,8 +44,10 @@ pub(crate) async fn kills(world: &mut World, times: u32, chance: &mut Chance) {
     }
     delays.sort_unstable();
     let Some((middle, last)) = delays.get(delays.len() / 2).zip(delays.last()) else { return };
-    println!("  killed {times} times: the successor's first act was the safe values, {times} of {times}");
-    println!("    {middle:?} after its start at the median, {last:?} at most");
+    println!(
+        "figure: killed {times} times: the successor's first act was the safe values, {times} of {times}; {middle:?} after its \
+         start at the median, {last:?} at most"
+    );
 }
 
 /// One by a lease, one by a bare write.
