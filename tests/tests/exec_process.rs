@@ -75,7 +75,7 @@ async fn endless_output_to_a_slow_reader_costs_the_agent_no_memory() {
         answers.message().await.unwrap().unwrap();
     }
     let growth = agent.rss().saturating_sub(before);
-    println!("grew by {growth} bytes from {before}");
+    tests::figure(format!("grew by {growth} bytes from {before}"));
     assert!(growth < 4 << 20, "{growth}");
     assert_eq!(survivors("861100").len(), 1, "it waits for its reader");
     drop((requests, answers));
@@ -108,5 +108,8 @@ async fn the_log_tells_of_each_command_and_of_no_secret() {
         times.push(began.elapsed());
     }
     times.sort();
-    println!("`true` on a kept connection, this build: half within {:?}, all within {:?}", times[50], times[99]);
+    tests::figure(format!(
+        "`true` on a kept connection, this build: half within {:?}, all within {:?}",
+        times[50], times[99]
+    ));
 }

@@ -189,7 +189,7 @@ async fn rotation_kills_and_reconnects_lose_nothing_and_repeat_nothing() {
         }
     }
     writer.await.unwrap();
-    println!("{streams} streams, {kills} children killed");
+    tests::figure(format!("{streams} streams, {kills} children killed"));
     assert!(kills > 0 && streams > 5);
     assert_eq!(lost, 0);
     assert_eq!(seen, (0..LINES).collect::<Vec<_>>(), "lost, twice, or out of order");
@@ -346,8 +346,8 @@ async fn a_slow_reader_costs_nobody_anything() {
         done = take(entry);
     }
     most = most.max(node.memory());
-    println!("{received} received + {missing} missing = {total}; memory {before} to {most} KiB");
-    println!("written at {alone:.0} lines/s without readers, {busy:.0} with");
+    tests::figure(format!("{received} received + {missing} missing = {total}; memory {before} to {most} KiB"));
+    tests::figure(format!("written at {alone:.0} lines/s without readers, {busy:.0} with"));
     assert_eq!(received + missing, u64::from(total));
     assert!(most - before < 8 << 10, "{before} to {most} KiB");
 }
@@ -396,7 +396,7 @@ async fn a_reader_that_stops_is_ended_and_costs_nothing_more() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let ended = start.elapsed();
-    println!("ended {ended:?} after it began, with a deadline of {stall:?}");
+    tests::figure(format!("ended {ended:?} after it began, with a deadline of {stall:?}"));
     assert!(ended >= stall && ended < stall + Duration::from_secs(8), "{ended:?}");
     let status: Status = loop {
         match stream.message().await {
@@ -434,7 +434,7 @@ async fn the_65th_stream_is_refused() {
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(refused.message(), "this node has its 64 log streams already: end one of them");
     let with = node.memory();
-    println!("memory {before} to {with} KiB");
+    tests::figure(format!("memory {before} to {with} KiB"));
     assert!(with - before < 24 << 10, "{before} to {with} KiB");
     drop(streams.pop());
     eventually(async || node.client().stream_logs(of("some")).await.is_ok()).await;

@@ -25,7 +25,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// B15: a million toggles are `PI_TOGGLES=1000000`.
-const TOGGLES: usize = 100_000;
+const TOGGLES: usize = 100_000; // a tenth
 const TOGGLED: u32 = 17;
 const OTHER: u32 = 27;
 
@@ -111,10 +111,15 @@ async fn others_are_served(operations_per_second: u32) -> Flood {
     let loud = beside.await.unwrap();
     let shown = |name: &str, took: &[Duration]| {
         let at = |percent: usize| took[(took.len() - 1) * percent / 100];
-        println!("{name}: {} calls answered, none failed; p50 {:.1?}, p99 {:.1?}", took.len(), at(50), at(99));
+        tests::figure(format!(
+            "{name}: {} calls answered, none failed; p50 {:.1?}, p99 {:.1?}",
+            took.len(),
+            at(50),
+            at(99)
+        ));
         at(50)
     };
-    println!("{count} toggles in {seconds:.1} s, {:.0} a second: {flood:?}", count as f64 / seconds);
+    tests::figure(format!("{count} toggles in {seconds:.1} s, {:.0} a second: {flood:?}", count as f64 / seconds));
     let (quiet, loud) = (shown("quiet", &quiet), shown("loud ", &loud));
     assert_eq!(flood.done + flood.refused, count, "each is answered");
     let high = board.bench().level(LineId(17)) == Level::High;
