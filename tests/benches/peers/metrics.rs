@@ -23,7 +23,16 @@ use crate::series::Series;
 
 /// What the agent measures, as the exporter calls it.
 const SAME: [&str; 11] = [
-    "cpu", "cpufreq", "diskstats", "filesystem", "hwmon", "loadavg", "meminfo", "netdev", "pressure", "stat",
+    "cpu",
+    "cpufreq",
+    "diskstats",
+    "filesystem",
+    "hwmon",
+    "loadavg",
+    "meminfo",
+    "netdev",
+    "pressure",
+    "stat",
     "thermal_zone",
 ];
 /// Until everybody is warm.
