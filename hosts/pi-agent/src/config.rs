@@ -52,9 +52,9 @@ pub struct Config {
     pub buses: BusPolicy,
     /// Operators whose commands are taken without a controller in between.
     pub operators: Vec<Operator>,
-    /// Where the metrics are to be had as text for Prometheus; `None`: nowhere.
+    /// Where the metrics are to be had as text for Prometheus; `None`, or without the feature `prometheus`: nowhere.
     pub prometheus: Option<Prometheus>,
-    /// Whether callers may ask which methods there are (gRPC server reflection).
+    /// Whether callers may ask which methods there are (gRPC server reflection); never without the feature `reflection`.
     pub reflection: bool,
     /// Where the agent looks for the system's journal and time service: `/`, but in tests. Not in the file.
     pub root: PathBuf,
@@ -120,16 +120,16 @@ struct File {
     bus: bus::Bus,
     operators: Vec<Operator>,
     metrics: Metrics,
-    reflection: bool,
+    reflection: Option<Spanned<bool>>,
     logs: logs::Table,
     exec: exec::File,
 }
 
 impl Default for File {
     fn default() -> Self {
-        let Config { state, listen, advertise, controller, labels, operators, reflection, .. } = Config::default();
+        let Config { state, listen, advertise, controller, labels, operators, .. } = Config::default();
         let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
-        let (logs, exec) = (logs::Table::default(), exec::File::default());
+        let (reflection, logs, exec) = (None, logs::Table::default(), exec::File::default());
         Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs, exec }
     }
 }
@@ -146,6 +146,9 @@ struct Metrics {
 impl Metrics {
     fn prometheus(self, path: &Path, text: &str) -> Result<Option<Prometheus>, ConfigError> {
         let Self { prometheus: Some(listen), tls } = self else { return Ok(None) };
+        if !cfg!(feature = "prometheus") {
+            return Err(startup::at(path, text, listen.span(), "this pi-agent was built without `prometheus`"));
+        }
         if !tls && !listen.get_ref().ip().is_loopback() {
             let expected =
                 format!("plain HTTP on {} would show the metrics to the network: say tls = true", listen.get_ref());
@@ -256,6 +259,12 @@ impl Config {
             exec,
         } = startup::parse(path, &text)?;
         let prometheus = metrics.prometheus(path, &text)?;
+        let reflection = match reflection {
+            Some(wanted) if *wanted.get_ref() && !cfg!(feature = "reflection") => {
+                return Err(startup::at(path, &text, wanted.span(), "this pi-agent was built without `reflection`"));
+            }
+            wanted => wanted.is_some_and(Spanned::into_inner),
+        };
         let (chip, interface) = (gpio.chip.clone(), gpio.interface.map(Interface::from));
         let operations_per_second = gpio.operations_per_second.unwrap_or(OPERATIONS_PER_SECOND);
         let policy = gpio.policy(path, &text)?;

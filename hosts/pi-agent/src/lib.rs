@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod metering;
 mod persist;
+#[cfg(feature = "prometheus")]
 mod prometheus;
 mod sampler;
 mod serve;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::access::Access;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
-use crate::config::{Config, Prometheus};
+use crate::config::Config;
 use crate::exec::{ExecError, Executor};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
@@ -25,9 +25,11 @@ use crate::last::{self, LastLevels};
 use crate::logs::Logs;
 use crate::sampler;
 use crate::service::{Node, Service};
-use crate::standard::{reflection, standard_health};
+#[cfg(feature = "reflection")]
+use crate::standard::reflection;
+use crate::standard::standard_health;
 use crate::uplink::Uplink;
-use crate::{boots, driver, limits, prometheus, watchdog};
+use crate::{boots, driver, limits, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -106,8 +108,11 @@ where
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
     let address = listener.local_addr()?;
+    #[cfg(feature = "prometheus")]
     let scrapes = match config.prometheus {
-        Some(Prometheus { listen, tls }) => Some((startup::listen(listen).await?, tls.then(|| acceptor.clone()))),
+        Some(crate::Prometheus { listen, tls }) => {
+            Some((startup::listen(listen).await?, tls.then(|| acceptor.clone())))
+        }
         None => None,
     };
 
@@ -133,10 +138,9 @@ where
     watchdog::ready();
 
     let (health, reporter) = standard_health(&node).await;
-    let routes = mtls::server()
-        .add_service(service)
-        .add_service(health)
-        .add_optional_service(reflection(&node, config.reflection));
+    let routes = mtls::server().add_service(service).add_service(health);
+    #[cfg(feature = "reflection")]
+    let routes = routes.add_optional_service(reflection(&node, config.reflection));
     let serving = mtls::serve(routes, acceptor, listener, async {
         shutdown.await;
         node.stop();
@@ -155,10 +159,11 @@ where
         }
     };
     let scraping = async {
-        match scrapes {
-            Some((listener, acceptor)) => prometheus::serve(node.clone(), listener, acceptor).await,
-            None => std::future::pending().await,
+        #[cfg(feature = "prometheus")]
+        if let Some((listener, acceptor)) = scrapes {
+            crate::prometheus::serve(node.clone(), listener, acceptor).await;
         }
+        std::future::pending().await
     };
     let ended = tokio::select! {
         ended = serving => ended,

@@ -9,8 +9,11 @@ use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tonic_reflection::server::Builder;
-use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+#[cfg(feature = "reflection")]
+use tonic_reflection::server::{
+    Builder,
+    v1::{ServerReflection, ServerReflectionServer},
+};
 
 use crate::access::Right;
 use crate::service::Node;
@@ -62,6 +65,7 @@ impl Reporter {
 }
 
 /// What methods and messages there are, for grpcurl and its like; `None` unless it is asked for.
+#[cfg(feature = "reflection")]
 pub(crate) fn reflection<B: Board>(
     node: &Arc<Node<B>>,
     wanted: bool,

@@ -10,8 +10,7 @@ use tokio::runtime::Runtime;
 
 /// What the node may be asked by the operator without a controller in between. The limit of operations is there, and costs
 /// what it costs, but it is never reached.
-const AGENT_TOML: &str =
-    "[gpio]\noperations_per_second = 4_000_000_000\n[[operators]]\nname = 'bench'\nroles = ['gpio']\n";
+const AGENT_TOML: &str = "[gpio]\noperations_per_second = 4_000_000_000\n[[operators]]\nname = 'bench'\nroles = ['gpio', 'logs', 'viewer']\n";
 
 /// All of it; gone when the value goes.
 pub(crate) struct Lab {

@@ -69,6 +69,8 @@ impl MetricsSource for ProcfsMetrics {
         if self.readings.is_multiple_of(LOOK_AGAIN) {
             self.thermal.find();
             self.power.find();
+            self.system.find();
+            self.network.find();
         }
         self.readings = self.readings.wrapping_add(1);
         self.processor.sample(groups, buffer, tell);

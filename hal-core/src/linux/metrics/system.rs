@@ -1,18 +1,20 @@
 //! `/proc/loadavg`, `/proc/pressure`, `/proc/meminfo`, zram, and the agent's own process.
 
 use std::path::{Path, PathBuf};
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use procfs::{FromRead, LoadAverage};
 
 use super::kept::{Buffer, Kept};
-use super::{Tell, entries, failed, name, processor, text};
+use super::{Tell, entries, failed, name, processor};
 use crate::{Groups, Label, Memory, Own, Pressure, Processes, Reading, Resource, Stall, Zram};
 
 #[derive(Debug)]
 pub(super) struct System {
-    root: PathBuf,
+    blocks: PathBuf,
+    /// The name of each zram device and its `mm_stat`.
+    zram: Vec<(String, Kept)>,
     load: Kept,
     stat: Kept,
     memory: Kept,
@@ -26,7 +28,8 @@ impl System {
         let proc = |file: &str| Kept::new(root.join("proc").join(file));
         let pressure = [(Resource::Cpu, "cpu"), (Resource::Memory, "memory"), (Resource::Io, "io")];
         Self {
-            root: root.into(),
+            blocks: root.join("sys/block"),
+            zram: Vec::new(),
             load: proc("loadavg"),
             stat: proc("stat"),
             memory: proc("meminfo"),
@@ -34,6 +37,13 @@ impl System {
             own: proc("self/stat"),
             descriptors: root.join("proc/self/fd"),
         }
+    }
+
+    /// Looks for devices.
+    pub(super) fn find(&mut self) {
+        let devices = entries(&self.blocks).into_iter();
+        let zram = devices.filter(|device| name(device).starts_with("zram"));
+        self.zram = zram.map(|device| (name(&device).into_owned(), Kept::new(device.join("mm_stat")))).collect();
     }
 
     pub(super) fn load(&mut self, groups: Groups, buffer: &mut Buffer, tell: Tell<'_>) {
@@ -80,11 +90,8 @@ impl System {
             Ok(memory) => tell(Reading::Memory(memory)),
             Err(why) => failed(tell, Groups::MEMORY, "memory", &why),
         }
-        for device in entries(&self.root.join("sys/block")) {
-            if !name(&device).starts_with("zram") {
-                continue;
-            }
-            if let Some(zram) = text(&device.join("mm_stat")).and_then(|text| zram(&name(&device), &text)) {
+        for (device, told) in &mut self.zram {
+            if let Some(zram) = told.read(buffer).ok().and_then(|text| zram(device, text)) {
                 tell(Reading::Zram(zram));
             }
         }

@@ -53,22 +53,32 @@ pub(crate) struct JournalCursor {
 impl JournalCursor {
     /// Reads `s=…;i=…;b=…;m=…;t=…;x=…`.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut parts = std::str::from_utf8(text).ok()?.split(';');
-        let mut next = |key: &str, digits: usize| {
-            let hex = parts.next()?.strip_prefix(key)?.strip_prefix('=')?;
-            let is_hex = hex.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
-            (is_hex && !hex.is_empty() && hex.len() <= digits).then(|| u128::from_str_radix(hex, 16).ok())?
+        let mut parts = text.split(|byte| *byte == b';');
+        let mut next = |key: u8, digits: usize| match parts.next()? {
+            [first, b'=', hex @ ..] if *first == key && (1..=digits).contains(&hex.len()) => {
+                hex.iter().try_fold(0, |number: u128, digit| Some(number << 4 | u128::from(hex_digit(*digit)?)))
+            }
+            _ => None,
         };
         let narrow = |wide: u128| u64::try_from(wide).ok();
         let cursor = Self {
-            sequence_id: next("s", 32)?,
-            sequence: narrow(next("i", 16)?)?,
-            boot: next("b", 32)?,
-            monotonic: narrow(next("m", 16)?)?,
-            realtime: narrow(next("t", 16)?)?,
-            xor_hash: narrow(next("x", 16)?)?,
+            sequence_id: next(b's', 32)?,
+            sequence: narrow(next(b'i', 16)?)?,
+            boot: next(b'b', 32)?,
+            monotonic: narrow(next(b'm', 16)?)?,
+            realtime: narrow(next(b't', 16)?)?,
+            xor_hash: narrow(next(b'x', 16)?)?,
         };
         parts.next().is_none().then_some(cursor)
+    }
+}
+
+/// In lower case only, as the journal writes it.
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
     }
 }
 

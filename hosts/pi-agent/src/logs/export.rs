@@ -162,8 +162,10 @@ impl Parser {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let room = self.cap.saturating_sub(self.field.value.len());
-        self.field.value.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let value = &mut self.field.value;
+        let kept = &bytes[..bytes.len().min(self.cap.saturating_sub(value.len()))];
+        value.reserve_exact(kept.len()); // mostly the whole of it
+        value.extend_from_slice(kept);
         self.field.length += bytes.len() as u64;
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::cursor::{JournalCursor, Position};
 use super::entry::{Capped, DropReason, Entry, Event, FIELD_BYTES, FIELDS};
@@ -18,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Children that die one after the other without an entry.
 const TRIES: u32 = 8;
+
+/// Entries wait at most so long for others, so that many can be sent at once.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// What the first entry of a child has to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,9 +96,12 @@ impl JournalReader {
         let (mut entries, mut left) = (Vec::new(), count);
         while reading.more(&mut entries).await? {
             for fields in entries.drain(..) {
-                let Some(entry) = self.entry(fields) else { continue };
+                let Some(cursor) = cursor_of(&fields) else { continue };
+                if self.entry(cursor, fields).is_none() {
+                    continue;
+                }
                 left -= 1;
-                if let (0, Position::Journal(cursor)) = (left, entry.position) {
+                if left == 0 {
                     self.start = Start::At(cursor);
                     return Ok(());
                 }
@@ -138,7 +144,15 @@ impl JournalReader {
         };
         let (mut entries, mut is_first) = (Vec::new(), true);
         loop {
-            let more = match reading.more(&mut entries).await {
+            // what it has not read stays in the pipe, so that nothing is lost if it is not waited for
+            let more = match timeout(GATHERING, reading.more(&mut entries)).await {
+                Ok(more) => more,
+                Err(_) => {
+                    self.lane.flush().await?;
+                    reading.more(&mut entries).await
+                }
+            };
+            let more = match more {
                 Ok(more) => more,
                 Err(error) => return Ok(Err(format!("journalctl's output cannot be read: {error}"))),
             };
@@ -146,11 +160,11 @@ impl JournalReader {
                 self.take(fields, is_first).await?;
                 is_first = false;
             }
-            self.lane.flush().await?;
             if !more {
                 break;
             }
         }
+        self.lane.flush().await?;
         let ended = reading.end().await;
         if let (Ok(()), true, Start::At(cursor), First::Same) = (&ended, is_first, self.start, self.first) {
             // neither the entry at the cursor came, nor any after it
@@ -171,7 +185,7 @@ impl JournalReader {
             _ => {}
         }
         (self.start, self.first) = (Start::At(cursor), First::Same);
-        if let Some(entry) = self.entry(fields) {
+        if let Some(entry) = self.entry(cursor, fields) {
             self.lane.put(Event::Entry(entry)).await?;
         }
         Ok(())
@@ -216,8 +230,8 @@ impl JournalReader {
     }
 
     /// The fields as an entry, without secrets, if it meets what journalctl was not asked for.
-    fn entry(&self, fields: Vec<Field>) -> Option<Entry> {
-        let mut entry = entry(fields, &self.filter.fields)?;
+    fn entry(&self, cursor: JournalCursor, fields: Vec<Field>) -> Option<Entry> {
+        let mut entry = entry(cursor, fields, &self.filter.fields);
         redact_entry(&mut entry);
         self.filter.matches_rest(&entry).then_some(entry)
     }
@@ -229,30 +243,37 @@ fn between(earlier: JournalCursor, later: JournalCursor) -> Option<u64> {
     is_same.then(|| later.sequence.checked_sub(earlier.sequence)?.checked_sub(1))?
 }
 
-/// `None`: without a cursor.
-fn entry(fields: Vec<Field>, wanted: &Fields) -> Option<Entry> {
-    let position = Position::Journal(cursor_of(&fields)?);
-    let mut entry = Entry::bare(position, 0, Capped::default());
+fn entry(cursor: JournalCursor, fields: Vec<Field>, wanted: &Fields) -> Entry {
+    let mut entry = Entry::bare(Position::Journal(cursor), 0, Capped::default());
+    if *wanted == Fields::All {
+        entry.fields.reserve(fields.len().min(FIELDS));
+    }
     let (mut unit, mut of_unit, mut command) = (String::new(), String::new(), String::new());
     let mut claimed_pid = None;
     for field in fields {
-        if is_wanted(&field.name, wanted) && entry.fields.len() < FIELDS {
-            let value = Capped { length: field.length, ..Capped::new(&field.value, FIELD_BYTES) };
-            entry.fields.push((field.name.clone(), value));
-        }
         match field.name.as_str() {
             "__REALTIME_TIMESTAMP" => entry.time_us = number(&field).unwrap_or(0),
             "__MONOTONIC_TIMESTAMP" => entry.monotonic_us = number(&field),
-            "_BOOT_ID" => entry.boot_id = text(field),
-            "MESSAGE" => entry.message = Capped { bytes: field.value, length: field.length },
+            "_BOOT_ID" => entry.boot_id = text(&field),
             "PRIORITY" => entry.priority = number(&field).filter(|priority| *priority < 8).map(|level| level as u8),
-            "_SYSTEMD_UNIT" => unit = text(field),
-            "UNIT" => of_unit = text(field),
-            "SYSLOG_IDENTIFIER" => entry.identifier = text(field),
-            "_COMM" => command = text(field),
+            "_SYSTEMD_UNIT" => unit = text(&field),
+            "UNIT" => of_unit = text(&field),
+            "SYSLOG_IDENTIFIER" => entry.identifier = text(&field),
+            "_COMM" => command = text(&field),
             "_PID" => entry.pid = number(&field).and_then(|pid| u32::try_from(pid).ok()),
             "SYSLOG_PID" => claimed_pid = number(&field).and_then(|pid| u32::try_from(pid).ok()),
             _ => {}
+        }
+        let is_wanted = is_wanted(&field.name, wanted) && entry.fields.len() < FIELDS;
+        let Field { name, mut value, length } = field;
+        if name == "MESSAGE" {
+            if is_wanted {
+                entry.fields.push((name, Capped { length, ..Capped::new(&value, FIELD_BYTES) }));
+            }
+            entry.message = Capped { bytes: value, length };
+        } else if is_wanted {
+            value.truncate(FIELD_BYTES);
+            entry.fields.push((name, Capped { bytes: value, length }));
         }
     }
     // the service manager speaks for the unit that it names; nobody else is believed
@@ -261,7 +282,7 @@ fn entry(fields: Vec<Field>, wanted: &Fields) -> Option<Entry> {
     if entry.identifier.is_empty() {
         entry.identifier = command;
     }
-    Some(entry)
+    entry
 }
 
 fn is_wanted(name: &str, wanted: &Fields) -> bool {
@@ -272,8 +293,8 @@ fn is_wanted(name: &str, wanted: &Fields) -> bool {
     }
 }
 
-fn text(field: Field) -> String {
-    String::from_utf8(field.value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+fn text(field: &Field) -> String {
+    String::from_utf8_lossy(&field.value).into_owned()
 }
 
 fn number(field: &Field) -> Option<u64> {

@@ -7,7 +7,7 @@ use super::entry::Event;
 /// Entries of a batch.
 pub(crate) const BATCH: usize = 64;
 /// Bytes of a batch, about.
-const BATCH_BYTES: usize = 32 << 10;
+const BATCH_BYTES: usize = 48 << 10;
 
 /// A source cannot go on.
 #[derive(Debug, thiserror::Error)]

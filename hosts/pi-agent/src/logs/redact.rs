@@ -26,6 +26,27 @@ const PATTERN: &str = r#"(?x)
     | -----BEGIN \s [A-Z\s]* PRIVATE \s KEY----- (?s: .*? (?: -----END \s [A-Z\s]* PRIVATE \s KEY----- | \z ) )
 "#;
 
+/// No shorter text has a secret: `pwd=x`.
+const SHORTEST: usize = 5;
+
+/// How the names of fields end that hold secrets: what the pattern knows, as far as such a name can be it.
+const NAMES: [&str; 14] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "PWD",
+    "SECRET",
+    "TOKEN",
+    "API_KEY",
+    "APIKEY",
+    "ACCESS_KEY",
+    "ACCESSKEY",
+    "PRIVATE_KEY",
+    "PRIVATEKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+];
+
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let regex = RegexBuilder::new(PATTERN).case_insensitive(true).unicode(false).build();
     regex.ok() // the tests see that it is one
@@ -34,6 +55,10 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// `text` without its secrets, and how many there were.
 pub(crate) fn redact(text: &[u8]) -> (Cow<'_, [u8]>, u32) {
     let Some(secret) = &*SECRET else { return (Cow::Borrowed(MARK), 1) };
+    // nearly always; and this much is cheap
+    if text.len() < SHORTEST || !secret.is_match(text) {
+        return (Cow::Borrowed(text), 0);
+    }
     let mut count = 0;
     let clean = secret.replace_all(text, |found: &Captures<'_>| {
         count += 1;
@@ -48,8 +73,7 @@ pub(crate) fn redact(text: &[u8]) -> (Cow<'_, [u8]>, u32) {
 pub(crate) fn redact_entry(entry: &mut Entry) {
     let mut count = clean(&mut entry.message);
     for (name, value) in &mut entry.fields {
-        let is_secret = redact(format!("{name}=x").as_bytes()).1 > 0;
-        if is_secret && !value.bytes.is_empty() {
+        if is_secret(name) && !value.bytes.is_empty() {
             *value = Capped::new(MARK, MARK.len());
             count += 1;
         } else {
@@ -57,6 +81,11 @@ pub(crate) fn redact_entry(entry: &mut Entry) {
         }
     }
     entry.redactions += count;
+}
+
+/// Names of the journal's fields have no lower case.
+fn is_secret(name: &str) -> bool {
+    NAMES.iter().any(|end| name.ends_with(end))
 }
 
 fn clean(value: &mut Capped) -> u32 {
@@ -127,6 +156,16 @@ mod tests {
             let (clean, count) = redact(text.as_bytes());
             prop_assert!(count >= 1);
             prop_assert!(!String::from_utf8_lossy(&clean).contains("S3CRET"), "{}", String::from_utf8_lossy(&clean));
+        }
+
+        /// `NAME=x` in a message and a field of that name are treated alike.
+        #[test]
+        fn names_of_fields_are_those_of_the_pattern(
+            before in "[A-Z0-9_]{0,8}", name in prop::sample::select([&NAMES[..], &["KEY", "PASS", "AUTHORIZATION", ""]].concat()),
+            after in "[A-Z_]{0,1}",
+        ) {
+            let name = format!("{before}{name}{after}");
+            prop_assert_eq!(is_secret(&name), redact(format!("{name}=x").as_bytes()).1 > 0, "{}", name);
         }
 
         #[test]

@@ -3,6 +3,7 @@
 mod text;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use hal_core::Board;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use mtls::{Acceptor, Peer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -45,8 +46,7 @@ where
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((connection, _)) => {
-                    let answering =
-                        answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http1_only());
+                    let answering = answer_http1(node.clone(), connection);
                     tokio::spawn(async move {
                         answering.await;
                         drop(permit);
@@ -66,7 +66,7 @@ where
                 if !may_see(&node, connection.peer()) {
                     continue;
                 }
-                let answering = answer(node.clone(), connection, auto::Builder::new(TokioExecutor::new()).http2_only());
+                let answering = answer_http2(node.clone(), connection);
                 tokio::spawn(async move {
                     answering.await;
                     drop(permit);
@@ -87,22 +87,29 @@ fn may_see<B: Board>(node: &Node<B>, peer: &Peer) -> bool {
     allowed.is_ok()
 }
 
-/// `server` knows its protocol, and does not wait for the client to begin in order to find out: by TLS it was agreed on,
-/// and our own dialer waits for the server.
-async fn answer<B, C>(node: Arc<Node<B>>, connection: C, mut server: auto::Builder<TokioExecutor>)
+/// Of a connection without TLS. Not hyper-util's server for either protocol: it would bring HTTP/1 into the gRPC server too.
+async fn answer_http1<B, C>(node: Arc<Node<B>>, connection: C)
 where
     B: Board<Line: Send> + Send + 'static,
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
-    server.http2().max_concurrent_streams(CONNECTIONS as u32).max_header_list_size(HEADER_BYTES as u32);
-    let service = service_fn(move |request| {
-        let response = respond(&node, &request);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let serving = server.serve_connection(TokioIo::new(connection), service);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
+    let service = service_fn(move |request| ready(Ok::<_, Infallible>(respond(&node, &request))));
     // What goes wrong on a scraper's connection is the scraper's to tell.
-    let _ = timeout(CONNECTION, serving).await;
+    let _ = timeout(CONNECTION, server.serve_connection(TokioIo::new(connection), service)).await;
+}
+
+/// By TLS the protocol was agreed on.
+async fn answer_http2<B, C>(node: Arc<Node<B>>, connection: C)
+where
+    B: Board<Line: Send> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.max_concurrent_streams(CONNECTIONS as u32).max_header_list_size(HEADER_BYTES as u32);
+    let service = service_fn(move |request| ready(Ok::<_, Infallible>(respond(&node, &request))));
+    let _ = timeout(CONNECTION, server.serve_connection(TokioIo::new(connection), service)).await;
 }
 
 fn respond<B: Board>(node: &Node<B>, request: &Request<Incoming>) -> Response<String> {
