@@ -20,6 +20,8 @@ pub struct ExecNode {
     pub name: String,
     /// Straight to it, as the operator bob.
     pub client: NodeAgentClient<Channel>,
+    /// The same way for other clients.
+    pub address: String,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -47,7 +49,7 @@ impl ExecNode {
         let bob = cluster.credentials(&cluster.issuer(), "operator/bob", SystemTime::now());
         let channel = cluster.dialer(&bob).channel(&address, Expect::Node(name.clone())).expect("a channel");
         let client = NodeAgentClient::new(channel).max_decoding_message_size(8 << 20);
-        Self { name, client, stop: Some(stop), serving }
+        Self { name, client, address, stop: Some(stop), serving }
     }
 
     /// Lets it end as a signal would.

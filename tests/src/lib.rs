@@ -8,6 +8,7 @@ mod gpio;
 pub mod history;
 pub mod kernel;
 mod lone;
+mod plain;
 mod proxy;
 mod size;
 
@@ -16,5 +17,6 @@ pub use cluster::{Cluster, Said, eventually};
 pub use exec::{ExecNode, full, running, survivors};
 pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
 pub use lone::Lone;
+pub use plain::refusal;
 pub use proxy::Proxy;
 pub use size::{Sorted, figure, is_full, seed, size};

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use mtls::Expect;
 use pictl::Exit;
 use proto::agent::v1::command_response::Outcome;
 use proto::agent::v1::execute_stream_request::Input;
@@ -16,7 +17,7 @@ use proto::agent::v1::{
 use tests::{Cluster, ExecNode, eventually, survivors};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request};
+use tonic::Code;
 
 const PROBE: &str = env!("CARGO_BIN_EXE_exec-probe");
 const ANY: &str = "mode = 'any'\nshell = '/bin/sh'\n";
@@ -199,12 +200,23 @@ async fn a_command_that_ignores_sigterm_is_killed_with_all_its_processes() {
     let said = run(&node, CommandRequest { timeout: seconds(1), ..stubborn("861601") }).await;
     assert!(matches!(said.outcome, Some(Outcome::TimedOut(_))), "{said:?}");
     assert!(survivors("861601").is_empty() && began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    // by the call's deadline
-    let mut request = Request::new(stubborn("861602"));
-    request.set_timeout(Duration::from_secs(1));
-    let status = node.client.clone().execute_command(request).await.unwrap_err();
-    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status:?}");
-    eventually(async || survivors("861602").is_empty()).await;
+    // by the call's deadline, at the node and through the controller
+    eventually(async || cluster.pictl(&["node", "show", &node.name]).await.out.contains("ready")).await;
+    let bob = cluster.dialer(&cluster.credentials(&cluster.issuer(), "operator/bob", SystemTime::now()));
+    let anna = mtls::Context::load(&cluster.admin()).unwrap().dialer().unwrap();
+    let controller = cluster.address.to_string();
+    let direct = (&bob, node.address.as_str(), Expect::Node(node.name.clone()));
+    let proxied = (&anna, controller.as_str(), Expect::Controller);
+    let name = Some(node.name.as_str());
+    for (way, name, mark) in [(direct, None, "861602"), (proxied, name, "861603")] {
+        let deadline = Duration::from_secs(1);
+        let method = "/pi.agent.v1.NodeAgent/ExecuteCommand";
+        let asked = Instant::now();
+        let status = tests::refusal(way, method, (deadline, name), &stubborn(mark)).await;
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        assert!((deadline..deadline * 3).contains(&asked.elapsed()), "{:?}", asked.elapsed());
+        eventually(async || survivors(mark).is_empty()).await;
+    }
     node.stop().await;
 }
 

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore};
 use rustls::{SignatureScheme, version};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -106,6 +106,36 @@ impl Dialer {
     ///
     /// If `address` is not one. Nothing is connected yet.
     pub fn channel(&self, address: &str, expect: Expect) -> Result<Channel, DialError> {
+        let way = self.way(address, expect)?;
+        let uri =
+            Uri::try_from(format!("http://{}", way.target)).map_err(|_| DialError::Address(address.to_owned()))?;
+        let connector = service_fn(move |_: Uri| {
+            let way = way.clone();
+            async move { way.connect().await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from(uri)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(endpoint.connect_with_connector_lazy(connector))
+    }
+
+    /// One connection to `address`, for whoever speaks HTTP/2 on it by other means than tonic's.
+    ///
+    /// # Errors
+    ///
+    /// If `address` is none, nobody answers there, or somebody else than expected.
+    pub async fn connect(
+        &self,
+        address: &str,
+        expect: Expect,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.way(address, expect).map_err(io::Error::other)?.connect().await
+    }
+
+    fn way(&self, address: &str, expect: Expect) -> Result<Way, DialError> {
         let uri: Uri = format!("http://{address}").parse().map_err(|_| DialError::Address(address.to_owned()))?;
         let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
         let target = authority.map(ToString::to_string).ok_or_else(|| DialError::Address(address.to_owned()))?;
@@ -115,21 +145,7 @@ impl Dialer {
         };
         let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
         let tls = TlsConnector::from(Arc::new(self.config(expect).map_err(DialError::Tls)?));
-        let connector = service_fn(move |_: Uri| {
-            let (target, tls, name) = (target.clone(), tls.clone(), name.clone());
-            async move {
-                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-                let connection = timeout(CONNECT_TIMEOUT, connect(&target, &tls, name)).await.map_err(|_| late())?;
-                connection.map(TokioIo::new)
-            }
-        });
-        let endpoint = Endpoint::from(uri)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        Ok(endpoint.connect_with_connector_lazy(connector))
+        Ok(Way { target, tls, name })
     }
 
     fn config(&self, expect: Expect) -> Result<ClientConfig, Error> {
@@ -145,18 +161,29 @@ impl Dialer {
     }
 }
 
-async fn connect(
-    target: &str,
-    tls: &TlsConnector,
+/// All that a connection to one peer takes.
+#[derive(Clone)]
+struct Way {
+    target: String,
+    tls: TlsConnector,
     name: ServerName<'static>,
-) -> io::Result<BufReader<TlsStream<TcpStream>>> {
-    let tcp = TcpStream::connect(target).await?;
-    tcp.set_nodelay(true)?;
-    let mut connection = BufReader::new(tls.connect(name, tcp).await?);
-    // In TLS 1.3 our handshake ends before the server has judged our certificate. An HTTP/2 server speaks first, so wait
-    // for its word: a refusal then says why, instead of a connection that just closes.
-    connection.fill_buf().await?;
-    Ok(connection)
+}
+
+impl Way {
+    async fn connect(self) -> io::Result<BufReader<TlsStream<TcpStream>>> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
+        timeout(CONNECT_TIMEOUT, self.shake_hands()).await.map_err(late)?
+    }
+
+    async fn shake_hands(self) -> io::Result<BufReader<TlsStream<TcpStream>>> {
+        let tcp = TcpStream::connect(&self.target).await?;
+        tcp.set_nodelay(true)?;
+        let mut connection = BufReader::new(self.tls.connect(self.name, tcp).await?);
+        // In TLS 1.3 our handshake ends before the server has judged our certificate. An HTTP/2 server speaks first, so
+        // wait for its word: a refusal then says why, instead of a connection that just closes.
+        connection.fill_buf().await?;
+        Ok(connection)
+    }
 }
 
 /// Checks the chain as webpki does, then the identity instead of a host name.

@@ -46,7 +46,10 @@ impl NodeAgentProxy {
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers(parts.headers, caller, &self.ledger.read())?;
-        channel.oneshot(onward).await.map_err(|error| unreachable(&node, &endpoint, &error))
+        channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
+            true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
+            false => unreachable(&node, &endpoint, &error),
+        })
     }
 }
 

@@ -138,11 +138,16 @@ async fn live(
     stdin: bool,
     screen: Screen<'_>,
 ) -> Result<Exit, Failure> {
-    let raw_mode = match request.terminal.is_some() && stdin {
-        true => raw_mode::RawMode::enter()?,
-        false => None,
+    if request.terminal.is_none() || !stdin {
+        return exit(&session::run(caller, node, request, stdin, screen).await?);
+    }
+    let told_to_end = session::told_to_end()?; // before raw mode: no signal may end pictl within it
+    let raw_mode = raw_mode::RawMode::enter()?;
+    let ended = tokio::select! {
+        ended = session::run(caller, node, request, stdin, screen) => ended,
+        // the node ends the command when it hears nothing any more
+        number = told_to_end => Err(Failure::Command(Exit::Command(128 + number), format!("ended by signal {number}"))),
     };
-    let ended = session::run(caller, node, request, stdin, screen).await;
     drop(raw_mode); // before anything is printed about it
     exit(&ended?)
 }

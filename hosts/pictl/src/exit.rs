@@ -93,6 +93,9 @@ fn of_code(code: Code) -> Exit {
 }
 
 fn why(status: &Status) -> String {
+    if status.code() == Code::DeadlineExceeded || mtls::timed_out(status) {
+        return "no answer in time: give it more with --timeout".to_owned();
+    }
     let why = match mtls::explain(status) {
         Some(why) => why,
         None if status.message().is_empty() => format!("{:?}", status.code()),

@@ -31,7 +31,8 @@ pub(crate) struct Screen<'a> {
     pub(crate) raw: bool,
 }
 
-/// Runs it until it has ended. Signals that `pictl` gets go on to the command.
+/// Runs it until it has ended. Signals that `pictl` gets go on to the command, except where a person has a terminal: there
+/// keys are signals, and [`told_to_end`] is for the rest.
 pub(crate) async fn run(
     caller: &Caller,
     node: &str,
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     } else if !terminal {
         let _ = requests.try_send(told(Input::CloseStdin(CloseStdin {})));
     }
-    for (kind, number) in SIGNALS {
+    for (kind, number) in SIGNALS.into_iter().filter(|_| !(terminal && stdin)) {
         forward(kind, requests.clone(), move || Some(Input::Signal(number)))?;
     }
     if terminal {
@@ -68,6 +69,20 @@ pub(crate) async fn run(
             None => return Err(Failure::Ended),
         }
     }
+}
+
+/// The number of the signal that asks `pictl` itself to end. From the call on it does not end by it.
+pub(crate) fn told_to_end() -> Result<impl Future<Output = u8>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+            _ = hangup.recv() => 1,
+        }
+    })
 }
 
 fn told(input: Input) -> ExecuteStreamRequest {

@@ -1,6 +1,7 @@
 //! `ExecuteStream`: input and output as they come. A caller that does not read stops the command at its next write, a
 //! command that does not read stops the caller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_lib::KeptOutput;
@@ -10,21 +11,65 @@ use proto::agent::v1::{CommandResponse, ExecuteStreamRequest, ExecuteStreamRespo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
+use super::Executor;
+use super::audit::Audit;
+use super::plan::Way;
 use super::run::{CHUNK, Kept, Limits, Outcome, Place, watch_over};
 use super::runner::{Input, Order, Output, Process};
+use crate::access::Principal;
 use crate::wire;
 
 /// Chunks under way in each direction, beside what the connection and the pipes hold.
 const CHUNKS: usize = 4;
 const AFTERMATH: Duration = Duration::from_secs(1);
 
-pub(super) type Answers = mpsc::Sender<Result<ExecuteStreamResponse, Status>>;
+/// Answers under way to a caller.
+const ANSWERS: usize = 2;
+
+type Answers = mpsc::Sender<Result<ExecuteStreamResponse, Status>>;
+
+impl Executor {
+    /// `ExecuteStream`.
+    pub(crate) async fn execute_live<S>(
+        self: Arc<Self>,
+        who: &Principal,
+        mut told: S,
+    ) -> Result<impl Stream<Item = Result<ExecuteStreamResponse, Status>> + use<S>, Status>
+    where
+        S: Stream<Item = Result<ExecuteStreamRequest, Status>> + Send + Unpin + 'static,
+    {
+        let first = told.next().await.transpose()?.and_then(|request| request.input);
+        let Some(Told::Start(request)) = first else {
+            return Err(wire::invalid("start", "must come first"));
+        };
+        let ready = self.planner.plan(who, request, Way::Live)?;
+        let permit = self.permit()?;
+        let (answers, stream) = mpsc::channel(ANSWERS);
+        let who = who.holder().to_string();
+        tokio::spawn(async move {
+            let audit = Audit::begin(&who, &ready);
+            let mut closing = self.closing.subscribe();
+            let response = match self.runner.start(ready.plan, ready.terminal) {
+                Err(error) => wire::not_started(&error),
+                Ok(process) => {
+                    let unwanted = async { drop(closing.wait_for(|closing| *closing).await) };
+                    let ran = live((process, permit), ready.stdin, told, &answers, ready.limits, unwanted);
+                    wire::command_response(ran.await)
+                }
+            };
+            audit.end(&response);
+            tell_end(&answers, response).await;
+        });
+        Ok(ReceiverStream::new(stream))
+    }
+}
 
 /// Runs it; `first` goes into its input before what the caller sends. `unwanted` ends it beside the caller's own going.
-pub(super) async fn live(
+async fn live(
     (process, permit): (Process, OwnedSemaphorePermit),
     first: Vec<u8>,
     told: impl Stream<Item = Result<ExecuteStreamRequest, Status>> + Send,
@@ -73,7 +118,7 @@ pub(super) async fn live(
 }
 
 /// The last answer.
-pub(super) async fn tell_end(answers: &Answers, ended: CommandResponse) {
+async fn tell_end(answers: &Answers, ended: CommandResponse) {
     let last = ExecuteStreamResponse { output: Some(Tell::Ended(ended)) };
     let _ = answers.send(Ok(last)).await; // nobody listens any more
 }
