@@ -198,6 +198,7 @@ impl<B: Board> Node<B> {
         }
     }
 
+    #[cfg(feature = "prometheus")]
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

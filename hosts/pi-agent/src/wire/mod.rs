@@ -20,6 +20,8 @@ pub(crate) use command::{
 };
 pub(crate) use line::{claim, config, level, line, line_name, pulse, pwm};
 pub(crate) use log::{log_cursor_lost, log_dropped, log_entry, log_filter, log_notice, log_of, log_source_status};
-pub(crate) use metrics::{metrics, resource, stream};
+#[cfg(feature = "prometheus")]
+pub(crate) use metrics::resource;
+pub(crate) use metrics::{metrics, stream};
 pub(crate) use refusal::{bus_refusal, invalid, is_held, rate_limited, refusal, status, too_many_streams};
 pub(crate) use system::{duration, health, inventory};
