@@ -1,5 +1,7 @@
 //! What a command's end means to a script.
 
+use std::error::Error;
+
 use mtls::{ContextError, DialError};
 use tonic::{Code, Status};
 
@@ -71,6 +73,8 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
+            // not the other end's word, but the end of the connection
+            Self::Status(status) if status.source().is_some() => Exit::Unreachable,
             Self::Status(status) => of_code(status.code()),
             Self::Context(_) | Self::Dial(_) | Self::NoHome | Self::Usage(_) => Exit::Usage,
             Self::Command(exit, _) => *exit,

@@ -1,4 +1,4 @@
-//! An sshd of our own on loopback, under as many addresses as there are nodes; ssh and ansible that call it.
+//! An sshd of our own on loopback, under as many names as there are nodes, each with a connection of its own; ssh and ansible that call it.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -120,27 +120,22 @@ async fn configure(folder: &Path, port: u16, count: usize) -> Result<(), Box<dyn
     }
     std::fs::copy(folder.join("key.pub"), folder.join("authorized_keys"))?;
     let user = String::from_utf8(Command::new("id").arg("-un").output().await?.stdout)?;
-    let mut sshd = format!(
-        "Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+    let sshd = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 200\nMaxSessions 200\n",
         file(folder, "host_key"),
         file(folder, "authorized_keys")
     );
-    let mut ssh = String::new();
     let mut inventory = "[all]\n".to_owned();
     for number in 1..=count {
-        let address = format!("127.0.0.{number}");
-        writeln!(sshd, "ListenAddress {address}")?;
-        writeln!(ssh, "Host node{number}\n  HostName {address}")?;
         writeln!(inventory, "node{number} ansible_python_interpreter=/usr/bin/python3")?;
     }
-    write!(
-        ssh,
-        "Host *\n  Port {port}\n  User {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n\
+    let ssh = format!(
+        "Host *\n  HostName 127.0.0.1\n  Port {port}\n  User {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n\
          \x20 UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
         user.trim(),
         file(folder, "key")
-    )?;
+    );
     let ansible = format!(
         "[defaults]\ninventory = {}\nforks = {count}\nhost_key_checking = False\nremote_tmp = {}\nlocal_tmp = {}\n\
          [ssh_connection]\nssh_args = -F {} -o ControlMaster=auto -o ControlPersist=600s\ncontrol_path_dir = {}\n",
