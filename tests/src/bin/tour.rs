@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
     }
     println!("on each node a jumper wire connects GPIO18 and GPIO23");
 
-    let metered = async || cluster.pictl(&["metrics", "sim-1"]).await.out.contains("cpu          15.2");
+    let metered = async || cluster.pictl(&["metrics", "sim-1"]).await.out.contains("15.2 %");
     eventually(metered).await;
     let toured = tour(&cluster).await;
     if arguments.stay && toured {
