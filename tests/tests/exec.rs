@@ -248,6 +248,7 @@ async fn a_daemon_does_not_outlive_its_callers_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_bomb_is_contained_and_cleaned_up() {
     if !rustix::process::getuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "only root can give a command a user of its own");
         println!("not root: a command cannot have a user of its own here");
         return;
     }
@@ -272,7 +273,10 @@ async fn a_fork_bomb_is_contained_and_cleaned_up() {
     }
     let ended = exploding.await.unwrap().unwrap().into_inner();
     println!("at most {most} processes, health within {slowest:?}, {:?}", ended.outcome);
-    assert!((20..=40).contains(&most), "{most} processes");
+    assert!(most <= 40, "{most} processes");
+    // the control: it did go off, until the kernel refused; how many a look finds at once is chance
+    let said = String::from_utf8_lossy(&ended.stderr.unwrap().head).to_lowercase();
+    assert!(said.contains("fork"), "{most} processes; {said}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     eventually(async || survivors("861800").is_empty()).await;
     node.stop().await;

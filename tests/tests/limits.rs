@@ -24,14 +24,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// B15: a million toggles are `PI_TOGGLES=1000000`.
-const TOGGLES: usize = 100_000; // a tenth
 const TOGGLED: u32 = 17;
 const OTHER: u32 = 27;
-
-fn toggles() -> usize {
-    std::env::var("PI_TOGGLES").ok().map_or(TOGGLES, |text| text.parse().unwrap())
-}
 
 fn limited(operations_per_second: u32) -> Config {
     let mut config = Config { operations_per_second, ..trusting(&["anna", "ben"]) };
@@ -104,7 +98,7 @@ async fn others_are_served(operations_per_second: u32) -> Flood {
         let over = over.clone();
         async move { calls(ben, 20, &over).await }
     });
-    let (start, count) = (Instant::now(), toggles());
+    let (start, count) = (Instant::now(), tests::size(100_000, 1_000_000));
     let flood = flood(agent.client(&cluster, "anna"), count).await;
     let seconds = start.elapsed().as_secs_f64();
     over.store(true, Ordering::Relaxed);
