@@ -70,6 +70,7 @@ impl Control {
             node: node.name.clone(),
             certificate: node.certificate.der.clone(),
             ca_certificate: self.issuer().certificate_der().to_vec(),
+            roots: self.trust_bundle().roots,
             not_after: node.certificate.not_after,
             renew_at: node.certificate.renew_at(),
             revision: self.revision(),

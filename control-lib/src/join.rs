@@ -47,6 +47,7 @@ impl Control {
             labels: request.labels.clone(),
             endpoints: request.endpoints.clone(),
             token: token.id,
+            roots_version: request.roots_version.unwrap_or_default(),
             registered_at: now,
             updated_at: now,
         };

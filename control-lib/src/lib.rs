@@ -14,6 +14,7 @@
 
 mod audit;
 mod authorize;
+mod bundle;
 mod certificate;
 mod control;
 mod csr;
@@ -36,6 +37,7 @@ mod token;
 
 pub use audit::{AuditRow, Outcome, UnknownOutcome};
 pub use authorize::{Caller, Denied};
+pub use bundle::TrustBundle;
 pub use certificate::{Certificate, Lifetime, LifetimeError};
 pub use control::{Change, Control, Decision};
 pub use csr::CsrError;

@@ -56,6 +56,8 @@ pub struct Node {
     pub endpoints: Vec<Endpoint>,
     /// The token that it joined with.
     pub token: TokenId,
+    /// The version of the roots that it last said it has stored; 0 if it never said.
+    pub roots_version: u64,
     /// When it joined.
     pub registered_at: SystemTime,
     /// When anything here last changed.

@@ -131,6 +131,7 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/ReportHealth", Access::Node),
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
+    ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),

@@ -37,6 +37,8 @@ pub struct Registration {
     pub labels: Labels,
     /// Where it can be dialled, at most [`Registration::MAX_ENDPOINTS`]; replaces what it said before.
     pub endpoints: Vec<Endpoint>,
+    /// The version of the roots that it has stored, if it has been told one; `None` leaves what it said before.
+    pub roots_version: Option<u64>,
 }
 
 impl Registration {
@@ -56,8 +58,10 @@ pub struct Registered {
     pub node: Name,
     /// Its current certificate, in DER.
     pub certificate: Vec<u8>,
-    /// The CA's certificate, in DER.
+    /// The certificate of the CA that issued it, in DER.
     pub ca_certificate: Vec<u8>,
+    /// The CA certificates that it is to believe, in DER.
+    pub roots: Vec<Vec<u8>>,
     /// The last moment at which its certificate is valid.
     pub not_after: SystemTime,
     /// When it should ask for the next one: at half of the lifetime.

@@ -34,7 +34,8 @@ impl Control {
 impl Node {
     /// The node as it describes itself now; certificate, key, token and times stay.
     pub(crate) fn described(&self, request: &Registration) -> Node {
-        let Registration { name: _, csr: _, inventory, labels, endpoints } = request.clone();
-        Node { inventory, labels, endpoints, ..self.clone() }
+        let Registration { name: _, csr: _, inventory, labels, endpoints, roots_version } = request.clone();
+        let roots_version = roots_version.unwrap_or(self.roots_version);
+        Node { inventory, labels, endpoints, roots_version, ..self.clone() }
     }
 }

@@ -52,6 +52,7 @@ const MATRIX: &str = "
     .      .    .    .    .     .         .     .        x    .          x     /pi.control.v1.ControlPlane/RegisterNode
     .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/ReportHealth
     .      .    .    .    .     .         .     .        .    x          .     /pi.control.v1.ControlPlane/SyncClusterState
+    .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/WatchTrust
     .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode

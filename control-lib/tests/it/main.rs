@@ -78,6 +78,7 @@ fn request(node: &str, key: &KeyPair) -> Registration {
         inventory: Default::default(),
         labels: Default::default(),
         endpoints: Vec::new(),
+        roots_version: None,
     }
 }
 

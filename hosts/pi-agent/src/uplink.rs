@@ -44,6 +44,7 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
             inventory,
             labels: labels.into_iter().collect(),
             endpoints,
+            roots_version: None,
         };
         Self { node, client: ControlPlaneClient::new(channel), registration, boot_id, sequence: 0 }
     }

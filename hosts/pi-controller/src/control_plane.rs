@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use control_lib::{Arrival, Caller, Identity, Presence, Presented};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use mtls::Peer;
 use proto::control::v1::control_plane_server::ControlPlane;
 use proto::control::v1::{
     ClusterStateRequest, ClusterStateResponse, HealthReport, NodeRegistration, ProvisioningRequest,
-    ProvisioningResponse, RegistrationResponse,
+    ProvisioningResponse, RegistrationResponse, TrustUpdate, WatchTrustRequest,
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -63,6 +65,25 @@ impl ControlPlane for ControlPlaneService {
             Arrival::Again => tracing::warn!(node = %name, "reports start again within one boot"),
         }
         Ok(Response::new(()))
+    }
+
+    type WatchTrustStream = BoxStream<'static, Result<TrustUpdate, Status>>;
+
+    async fn watch_trust(&self, _: Request<WatchTrustRequest>) -> Result<Response<Self::WatchTrustStream>, Status> {
+        let revisions = self.ledger.revisions();
+        let first = (self.ledger.clone(), revisions, None);
+        let updates = futures_util::stream::unfold(first, async |(ledger, mut revisions, sent)| {
+            loop {
+                revisions.borrow_and_update();
+                let bundle = ledger.read().trust_bundle();
+                if sent.as_ref() != Some(&bundle) {
+                    let update = wire::trust_update(bundle.clone(), SystemTime::now());
+                    return Some((Ok(update), (ledger, revisions, Some(bundle))));
+                }
+                revisions.changed().await.ok()?;
+            }
+        });
+        Ok(Response::new(updates.boxed()))
     }
 
     async fn sync_cluster_state(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use control_lib::{Control, Decision};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
 use crate::store::{CommitError, Store};
@@ -12,6 +12,7 @@ use crate::store::{CommitError, Store};
 pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
+    revision: watch::Sender<u64>,
 }
 
 /// A decision could not be made durable; nothing has changed.
@@ -25,7 +26,13 @@ pub(crate) enum LedgerError {
 
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
-        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)) })
+        let revision = watch::Sender::new(control.revision());
+        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)), revision })
+    }
+
+    /// Tells when the state has changed: the revision of the last commit.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// The state as of the last commit. Hold it for a look, never across an await.
@@ -52,6 +59,7 @@ impl Ledger {
             if !changes.is_empty() {
                 store.commit(&changes, revision)?;
                 ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+                ledger.revision.send_replace(revision);
             }
             Ok::<_, CommitError>(answer)
         });

@@ -2,11 +2,11 @@
 //! Messages are destructured in full, so that a new field cannot pass unseen.
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use control_lib::{
     Caller, Control, CreateTokenRefusal, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence,
-    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec,
+    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;
@@ -77,7 +77,7 @@ where
 
 /// What a node asks for. An enrolled node's name is that of its certificate, whatever the message says.
 pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Caller) -> Result<Registration, Status> {
-    let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints } = message;
+    let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints, roots_version } = message;
     let name = match caller {
         Caller::Identity(identity) => identity.name.clone(),
         Caller::Token => parse("name", &name)?,
@@ -88,6 +88,7 @@ pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Calle
         inventory: self::inventory(inventory.unwrap_or_default())?,
         labels: Labels::new(labels).map_err(|wrong| invalid("labels", &format!("are wrong: {wrong}")))?,
         endpoints: endpoints.iter().map(|text| parse("endpoints", text)).collect::<Result<Vec<Endpoint>, _>>()?,
+        roots_version,
     })
 }
 
@@ -122,13 +123,25 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered { node, certificate, ca_certificate, not_after: _, renew_at, revision } = registered;
+    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
-        certificate_chain: if issued { vec![certificate, ca_certificate.clone()] } else { Vec::new() },
-        ca_bundle: vec![ca_certificate],
+        certificate_chain: if issued { vec![certificate, ca_certificate] } else { Vec::new() },
+        ca_bundle: roots,
         renew_at: Some(renew_at.into()),
         revision,
+    }
+}
+
+/// Whom a node is to believe.
+pub(crate) fn trust_update(bundle: TrustBundle, now: SystemTime) -> control_pb::TrustUpdate {
+    let TrustBundle { roots_version, roots, denied_identities, denied_keys } = bundle;
+    control_pb::TrustUpdate {
+        roots_version,
+        roots,
+        denied_identities: denied_identities.iter().map(ToString::to_string).collect(),
+        denied_keys: denied_keys.into_iter().map(Vec::from).collect(),
+        time: Some(now.into()),
     }
 }
 

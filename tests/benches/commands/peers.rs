@@ -122,9 +122,11 @@ async fn configure(folder: &Path, port: u16, count: usize) -> Result<(), Box<dyn
     let user = String::from_utf8(Command::new("id").arg("-un").output().await?.stdout)?;
     let sshd = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-         PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 200\nMaxSessions 200\n",
+         PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 200\nMaxSessions 200\nSetEnv HOME={}\n",
         file(folder, "host_key"),
-        file(folder, "authorized_keys")
+        file(folder, "authorized_keys"),
+        // a shell that sshd starts reads its user's ~/.bashrc, whatever stands there: we measure ssh, not that
+        folder.display(),
     );
     let mut inventory = "[all]\n".to_owned();
     for number in 1..=count {

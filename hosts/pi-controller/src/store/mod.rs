@@ -38,6 +38,14 @@ pub enum OpenError {
         /// The latest schema that this release knows.
         known: u32,
     },
+    /// An earlier version wrote it that was never released.
+    #[error("make a new cluster: the store has schema {found}, which was in no release; this release knows {known}")]
+    Older {
+        /// The schema that the store has.
+        found: u32,
+        /// The schema that this release knows.
+        known: u32,
+    },
     /// It is a database of something else.
     #[error("choose another file: this one is not a store of the control plane")]
     Foreign,

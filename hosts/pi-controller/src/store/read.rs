@@ -39,6 +39,7 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             labels: labels(connection, &name)?,
             endpoints: list(connection, "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position", &name)?,
             token: parsed(row, "token")?,
+            roots_version: row.get::<_, i64>("roots_version")?.cast_unsigned(),
             registered_at: time(row, "registered_at")?,
             updated_at: time(row, "updated_at")?,
         })

@@ -24,6 +24,7 @@ CREATE TABLE nodes (
     not_before    INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
     token         TEXT NOT NULL REFERENCES tokens (id),
+    roots_version INTEGER NOT NULL,
     registered_at INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     model         TEXT NOT NULL,

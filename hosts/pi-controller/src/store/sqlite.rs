@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::{BindError, CommitError, LoadError, Loaded, OpenError, read, write};
 
 /// The schema that this release writes, kept in SQLite's `user_version`.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Marks the file as ours ("PiCs"), kept in SQLite's `application_id`.
 const APPLICATION: i32 = 0x5069_4373;
 /// How long a statement waits for another process, a backup for instance, to let go of the file.
@@ -106,6 +106,8 @@ fn recognise(path: &Path) -> Result<(), OpenError> {
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
     match application == i64::from(APPLICATION) {
         true if found > SCHEMA => Err(OpenError::Newer { found, known: SCHEMA }),
+        // schema 1 was in no release
+        true if found < SCHEMA => Err(OpenError::Older { found, known: SCHEMA }),
         true => Ok(()),
         false if empty && application == 0 && found == 0 => Ok(()),
         false => Err(OpenError::Foreign),

@@ -54,6 +54,7 @@ fn node(node: &str, key: u8) -> Node {
         labels: Labels::new([("rack", "2"), ("bay", "")]).unwrap(),
         endpoints: ["pi-7.local:7443", "192.0.2.7:7443"].map(|text| text.parse().unwrap()).into(),
         token: TokenId::of(&[1; 32]),
+        roots_version: 3,
         registered_at: time(1),
         updated_at: time(2),
     }
@@ -165,7 +166,7 @@ fn commits_are_flushed_before_they_are_acknowledged() {
     assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
     assert_eq!(pragma("synchronous").unwrap(), 2.into());
     assert_eq!(pragma("foreign_keys").unwrap(), 1.into());
-    assert_eq!(pragma("user_version").unwrap(), 1.into());
+    assert_eq!(pragma("user_version").unwrap(), 2.into());
 }
 
 #[test]
@@ -237,8 +238,8 @@ fn a_store_of_a_later_release_is_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1 }));
-    assert_eq!(error.to_string(), "use a later release: the store has schema 99, this release knows 1");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 2 }));
+    assert_eq!(error.to_string(), "use a later release: the store has schema 99, this release knows 2");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 

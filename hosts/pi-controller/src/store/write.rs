@@ -56,10 +56,10 @@ fn put_node(connection: &Connection, node: &Node) -> Result<()> {
 fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
     let inventory = &node.inventory;
     let insert = "INSERT INTO nodes (
-            name, public_key, certificate, not_before, not_after, token, registered_at, updated_at, model, serial,
+            name, public_key, certificate, not_before, not_after, token, roots_version, registered_at, updated_at, model, serial,
             revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines
         ) VALUES (
-            :name, :public_key, :certificate, :not_before, :not_after, :token, :registered_at, :updated_at, :model,
+            :name, :public_key, :certificate, :not_before, :not_after, :token, :roots_version, :registered_at, :updated_at, :model,
             :serial, :revision, :kernel, :os, :architecture, :ram_bytes, :machine_id, :boot_id, :backend, :lines
         )";
     connection.execute(
@@ -71,6 +71,7 @@ fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
             ":not_before": Nanos(node.certificate.not_before),
             ":not_after": Nanos(node.certificate.not_after),
             ":token": node.token.to_string(),
+            ":roots_version": node.roots_version.cast_signed(),
             ":registered_at": Nanos(node.registered_at),
             ":updated_at": Nanos(node.updated_at),
             ":model": inventory.model.as_str(),
