@@ -1,13 +1,17 @@
 //! A system whose load is known exactly.
 
+mod fault;
+mod state;
+mod tell;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hal_core::{
-    BlockDevice, Clock as Frequency, CpuTime, Fan, FileSystem, Groups, Instant, Interface, Label, Memory,
-    MetricsSource, Own, Pressure, Processes, Reading, Resource, Stall, Throttled, Traffic, Trip, Usage, Voltage, Zone,
-};
+use hal_core::{Groups, Instant, Memory, MetricsSource, Reading, Usage};
 
+use self::state::{Cpu, State};
 use crate::clock::Clock;
+
+pub use fault::{SystemFault, UnknownFault};
 
 /// Readings of a Raspberry Pi that does not exist. Clones are the same Pi, so that a test can change what an agent
 /// measures.
@@ -20,149 +24,6 @@ use crate::clock::Clock;
 pub struct SimMetrics {
     clock: Clock,
     state: Arc<Mutex<State>>,
-}
-
-/// Something that happens to a system.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SystemFault {
-    /// The processor's temperature sensor cannot be read any more.
-    SensorDies,
-    /// The processor reaches this many thousandths of a degree Celsius; from 85 °C on the firmware throttles it.
-    Overheats(i32),
-    /// The supply's voltage drops.
-    UnderVoltage,
-    /// The root file system fails and is remounted read-only.
-    ReadOnly,
-    /// Everything is as it was at first; what the firmware remembers it remembers.
-    Recovers,
-}
-
-#[derive(Debug)]
-struct State {
-    cpu: Option<Cpu>,
-    load: Option<[f32; 3]>,
-    memory: Option<Memory>,
-    disk: Option<Usage>,
-    temperature_millicelsius: Option<i32>,
-    has_uptime: bool,
-    throttled: Option<u32>,
-    read_only: bool,
-    seed: u64,
-    /// Everything that is not set above can be read.
-    rest: bool,
-    /// What happens when, in order.
-    plan: Vec<(Instant, SystemFault)>,
-}
-
-/// A constant share of processor time since some moment.
-#[derive(Clone, Copy, Debug)]
-struct Cpu {
-    share_ppm: u64,
-    since: Instant,
-    busy_until_then_us: u64,
-    total_until_then_us: u64,
-}
-
-const CORES: u16 = 4;
-const GIB: u64 = 1 << 30;
-const TEMPERATURE: i32 = 47_200;
-
-/// What a Raspberry Pi 5 does: the fan's steps, and the end.
-const TRIPS: [(&str, i32); 5] =
-    [("active", 50_000), ("active", 60_000), ("active", 67_500), ("active", 75_000), ("critical", 110_000)];
-
-impl Cpu {
-    /// Of one core; all are alike.
-    fn at(&self, now: Instant) -> CpuTime {
-        // Saturating: another thread may have changed the share after this one looked at the clock.
-        let passed = (now.as_nanos() / 1_000).saturating_sub(self.since.as_nanos() / 1_000);
-        let busy = (u128::from(passed) * u128::from(self.share_ppm) / 1_000_000) as u64; // not more than `passed`
-        let busy = self.busy_until_then_us + busy;
-        let system_us = busy / 4;
-        CpuTime {
-            user_us: busy - system_us,
-            system_us,
-            idle_us: self.total_until_then_us + passed - busy,
-            iowait_us: Some(0),
-            irq_us: Some(0),
-            softirq_us: Some(0),
-            steal_us: Some(0),
-            ..CpuTime::default()
-        }
-    }
-
-    fn total(&self, now: Instant) -> u64 {
-        let CpuTime { user_us, system_us, idle_us, .. } = self.at(now);
-        user_us + system_us + idle_us
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let cpu = Cpu { share_ppm: 152_000, since: Instant::ZERO, busy_until_then_us: 0, total_until_then_us: 0 };
-        let memory = Memory {
-            total_bytes: 4 * GIB,
-            available_bytes: 5 * GIB / 2,
-            free_bytes: Some(2 * GIB),
-            swap_total_bytes: Some(GIB / 2),
-            swap_free_bytes: Some(GIB / 2),
-        };
-        let disk = Usage {
-            total_bytes: 32 * GIB,
-            free_bytes: 25 * GIB,
-            available_bytes: 24 * GIB,
-            total_inodes: 2_000_000,
-            free_inodes: 1_900_000,
-        };
-        Self {
-            cpu: Some(cpu),
-            load: Some([0.15, 0.12, 0.10]),
-            memory: Some(memory),
-            disk: Some(disk),
-            temperature_millicelsius: Some(TEMPERATURE),
-            has_uptime: true,
-            throttled: Some(0),
-            read_only: false,
-            seed: 0,
-            rest: true,
-            plan: Vec::new(),
-        }
-    }
-}
-
-impl State {
-    fn happen(&mut self, fault: SystemFault) {
-        let occurred = |word: &mut Option<u32>, now: u32| *word = word.map(|word| word | now | now << 16);
-        match fault {
-            SystemFault::SensorDies => self.temperature_millicelsius = None,
-            SystemFault::Overheats(temperature) => {
-                self.temperature_millicelsius = Some(temperature);
-                if temperature >= 85_000 {
-                    occurred(&mut self.throttled, Throttled::FREQUENCY_CAPPED | Throttled::THROTTLED);
-                }
-            }
-            SystemFault::UnderVoltage => occurred(&mut self.throttled, Throttled::UNDER_VOLTAGE),
-            SystemFault::ReadOnly => self.read_only = true,
-            SystemFault::Recovers => {
-                self.temperature_millicelsius = Some(TEMPERATURE);
-                self.throttled = self.throttled.map(|word| word & !0xf);
-                self.read_only = false;
-            }
-        }
-    }
-
-    /// A rate between `least` and twice as much, another one for each `what`: SplitMix64 of both.
-    fn rate(&self, what: u64, least: u64) -> u64 {
-        let mixed = (self.seed ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        least + (mixed ^ mixed >> 27) % least.max(1)
-    }
-
-    /// What has come together at that rate a second.
-    fn grown(&self, now: Instant, what: u64, least: u64) -> u64 {
-        (u128::from(self.rate(what, least)) * u128::from(now.as_nanos()) / 1_000_000_000) as u64
-    }
 }
 
 impl SimMetrics {
@@ -245,11 +106,6 @@ impl SimMetrics {
     }
 }
 
-/// What a kernel says of a device that does not answer.
-fn fail(tell: &mut dyn FnMut(Reading<'_>), group: Groups, collector: &'static str) {
-    tell(Reading::Failed { group, collector, why: "simulated: Input/output error (os error 5)" });
-}
-
 impl MetricsSource for SimMetrics {
     fn sample(&mut self, groups: Groups, tell: &mut dyn FnMut(Reading<'_>)) {
         let now = self.clock.now();
@@ -264,140 +120,10 @@ impl MetricsSource for SimMetrics {
     }
 }
 
-impl State {
-    fn tell(&self, now: Instant, group: Groups, tell: &mut dyn FnMut(Reading<'_>)) {
-        match group {
-            Groups::CPU => self.tell_processor(now, tell),
-            Groups::LOAD => self.load.into_iter().for_each(|load| tell(Reading::Load(load))),
-            Groups::MEMORY => match self.memory {
-                Some(memory) => tell(Reading::Memory(memory)),
-                None => fail(tell, group, "memory"),
-            },
-            Groups::DISK => self.tell_disk(now, tell),
-            Groups::THERMAL => self.tell_thermal(tell),
-            Groups::POWER => self.tell_power(tell),
-            _ if !self.rest => {}
-            Groups::PRESSURE => {
-                let stall = Stall { percent: [0.0; 3], total_us: self.grown(now, 1, 20) };
-                let pressure = Pressure { some: stall, full: Some(Stall::default()) };
-                for resource in [Resource::Cpu, Resource::Memory, Resource::Io] {
-                    tell(Reading::Pressure(resource, pressure));
-                }
-            }
-            Groups::NETWORK => {
-                for (number, name) in ["lo", "eth0"].into_iter().enumerate() {
-                    tell(Reading::Interface(self.interface(now, name, 10 * number as u64)));
-                }
-            }
-            Groups::CLOCK => {
-                let throttled = self.throttled.is_some_and(|word| Throttled(word).now() != 0);
-                let khz = if throttled { 600_000 } else { 1_500_000 };
-                tell(Reading::Clock(Frequency { name: Label::new("cpu0"), khz, max_khz: Some(2_400_000) }));
-            }
-            Groups::PROCESS => {
-                let forks = Some(self.grown(now, 5, 2) + 500);
-                let tasks = Some(self.rate(6, 120) as u32);
-                tell(Reading::Processes(Processes { tasks, running: Some(1), blocked: Some(0), forks }));
-                let cpu_us = Some(self.grown(now, 7, 400));
-                tell(Reading::Own(Own { rss_bytes: Some(6 << 20), descriptors: Some(17), cpu_us }));
-            }
-            _ => {}
-        }
-    }
-
-    fn tell_processor(&self, now: Instant, tell: &mut dyn FnMut(Reading<'_>)) {
-        match self.cpu {
-            Some(cpu) => {
-                let one = cpu.at(now);
-                let all = |us: u64| us * u64::from(CORES);
-                let (user_us, system_us, idle_us) = (all(one.user_us), all(one.system_us), all(one.idle_us));
-                tell(Reading::Cpu(CpuTime { user_us, system_us, idle_us, ..one }));
-                (0..CORES).for_each(|core| tell(Reading::Core(core, one)));
-            }
-            None => fail(tell, Groups::CPU, "cpu"),
-        }
-        if self.has_uptime {
-            tell(Reading::Uptime(now.saturating_since(Instant::ZERO)));
-        }
-    }
-
-    fn tell_disk(&self, now: Instant, tell: &mut dyn FnMut(Reading<'_>)) {
-        match self.disk {
-            Some(usage) => {
-                let (device, kind) = (Label::new("/dev/mmcblk0p2"), Label::new("ext4"));
-                let file_system = FileSystem { device, kind, read_only: self.read_only, usage: Some(usage) };
-                tell(Reading::FileSystem { mount: "/", file_system });
-            }
-            None => fail(tell, Groups::DISK, "filesystem"),
-        }
-        if self.rest {
-            let (reads, writes) = (self.grown(now, 2, 1), self.grown(now, 3, 1));
-            let (read_bytes, written_bytes) = (reads * 16_384, writes * 4_096);
-            let busy_ms = reads + 2 * writes;
-            let name = Label::new("mmcblk0");
-            tell(Reading::BlockDevice(BlockDevice { name, read_bytes, written_bytes, reads, writes, busy_ms }));
-        }
-    }
-
-    fn tell_thermal(&self, tell: &mut dyn FnMut(Reading<'_>)) {
-        let millicelsius = self.temperature_millicelsius;
-        if millicelsius.is_none() {
-            fail(tell, Groups::THERMAL, "thermal");
-        }
-        if millicelsius.is_some() || self.rest {
-            let trips = TRIPS.map(|(kind, millicelsius)| Trip { kind: Label::new(kind), millicelsius });
-            let zone = Zone { kind: Label::new("cpu-thermal"), processor: true, millicelsius };
-            tell(Reading::Zone { zone, trips: &trips });
-        }
-        if self.rest {
-            let step = TRIPS[..4].iter().filter(|(_, from)| millicelsius.is_some_and(|now| now >= *from)).count();
-            let drive = [0, 75, 125, 175, 250][step];
-            tell(Reading::Fan(Fan { name: "pwmfan".into(), rpm: Some(u32::from(drive) * 40), drive: Some(drive) }));
-        }
-    }
-
-    fn tell_power(&self, tell: &mut dyn FnMut(Reading<'_>)) {
-        let Some(word) = self.throttled else { return };
-        tell(Reading::Throttled(Throttled(word)));
-        let low = Some(Throttled(word).now() & Throttled::UNDER_VOLTAGE != 0);
-        tell(Reading::Voltage(Voltage { name: "rpi_volt in0".into(), millivolts: None, low }));
-    }
-
-    fn interface(&self, now: Instant, name: &str, what: u64) -> Interface {
-        let traffic = |what| {
-            let packets = self.grown(now, what, 5);
-            Traffic { bytes: packets * self.rate(what, 200), packets, errors: 0, dropped: 0 }
-        };
-        let (up, speed_mbit) = if name == "lo" { (None, None) } else { (Some(true), Some(1000)) };
-        Interface { name: name.into(), up, speed_mbit, received: traffic(what + 100), sent: traffic(what + 101) }
-    }
-}
-
 /// A number for a name, the same everywhere: FNV-1a.
 pub fn seed_of(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
-
-impl std::str::FromStr for SystemFault {
-    type Err = UnknownFault;
-
-    /// `sensor-dies`, `overheats`, `under-voltage`, `read-only` or `recovers`.
-    fn from_str(word: &str) -> Result<Self, UnknownFault> {
-        match word {
-            "sensor-dies" => Ok(Self::SensorDies),
-            "overheats" => Ok(Self::Overheats(86_000)),
-            "under-voltage" => Ok(Self::UnderVoltage),
-            "read-only" => Ok(Self::ReadOnly),
-            "recovers" => Ok(Self::Recovers),
-            _ => Err(UnknownFault),
-        }
-    }
-}
-
-/// The word is no [`SystemFault`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("choose sensor-dies, overheats, under-voltage, read-only or recovers")]
-pub struct UnknownFault;
 
 #[cfg(test)]
 mod tests {
@@ -454,7 +180,7 @@ mod tests {
         let before = cpu(&mut source);
         source.set_cpu_percent(Some(100.0));
         assert_eq!(percent(&mut source, Duration::from_secs(1)), 100.0);
-        assert_eq!(cpu(&mut source).0, before.0 + 1_000_000 * u64::from(CORES));
+        assert_eq!(cpu(&mut source).0, before.0 + 1_000_000 * u64::from(state::CORES));
     }
 
     #[test]

@@ -78,11 +78,6 @@ async fn enrol(cluster: &Cluster, name: &str, inventory: &proto::control::v1::In
     }
 }
 
-/// How many of `whole` are done: a tenth, or all with PI_FULL=1.
-pub fn full(whole: usize) -> usize {
-    crate::size(whole.div_ceil(10), whole)
-}
-
 /// The command lines of living processes that hold `mark`.
 pub fn survivors(mark: &str) -> Vec<String> {
     let own = std::process::id().to_string();

@@ -14,7 +14,7 @@ mod size;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
-pub use exec::{ExecNode, full, running, survivors};
+pub use exec::{ExecNode, running, survivors};
 pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
 pub use lone::Lone;
 pub use plain::refusal;

@@ -8,7 +8,6 @@ use rustix::process::Signal;
 use tests::claim;
 use tokio::time::sleep;
 
-use crate::chance::Chance;
 use tests::kernel::{Agent, World, assert_makes_safe, set};
 
 /// How long after its start a successor may take.
@@ -17,12 +16,12 @@ const LIMIT: Duration = Duration::from_millis(500);
 const STOPPED: u32 = 5;
 
 /// Kills it so many times, each time at another moment of its work.
-pub(crate) async fn kills(world: &mut World, times: u32, chance: &mut Chance) {
+pub(crate) async fn kills(world: &mut World, times: u32, random: &mut fastrand::Rng) {
     let mut delays = Vec::new();
     let mut agent = world.agent().await;
     for number in 0..times {
         lines_on(world, &agent).await;
-        let moment = Duration::from_micros(chance.below(40_000));
+        let moment = Duration::from_micros(random.u64(..40_000));
         tokio::select! {
             () = busy(&agent) => {}
             () = sleep(moment) => {}

@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod chance;
 mod ends;
 mod kills;
 mod lines;
@@ -26,15 +25,13 @@ struct Arguments {
     /// How often it is killed, through each interface
     #[arg(long, default_value_t = 20)]
     kills: u32,
-    /// For the moments at which it is killed; default: by the clock
-    #[arg(long)]
-    seed: Option<u64>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let Arguments { agent, kills, seed } = Arguments::parse();
-    let mut chance = chance::Chance::new(seed);
+    let Arguments { agent, kills } = Arguments::parse();
+    // for the moments at which it is killed
+    let mut random = fastrand::Rng::with_seed(tests::seed());
     let mut world = World::make(agent).await;
     for (interface, backend) in [("v1", "gpio-cdev"), ("v2", "gpiocdev")] {
         world.configure(interface);
@@ -47,6 +44,6 @@ async fn main() {
         ends::terminated(&mut world).await;
         ends::outputs_off(&mut world).await;
         ends::stands_still(&mut world).await;
-        kills::kills(&mut world, kills, &mut chance).await;
+        kills::kills(&mut world, kills, &mut random).await;
     }
 }
