@@ -1,5 +1,5 @@
-//! L10: how long a write to a line takes on an idle machine and on a busy one. Alone in its file, so that no other test
-//! takes its processor.
+//! L10: how long a write takes from its caller to the chip, on an idle machine and on a busy one. Alone in its file, so that no
+//! other test takes its processor.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +31,8 @@ const LINE: u16 = 17;
 fn a_write_arrives_soon_on_a_busy_machine_too() {
     let writes = size(100, 1000);
     // the agent has one thread, as it ships, and the caller another
-    let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut served = Builder::new_multi_thread();
+    let served = served.worker_threads(1).enable_all().on_thread_start(as_the_unit_does).build().unwrap();
     let (cluster, fleet) = served.block_on(async {
         let cluster = Cluster::start().await;
         let fleet = cluster.nodes_with(1, &trusting(&["anna"])).await;
@@ -66,24 +67,30 @@ fn a_write_arrives_soon_on_a_busy_machine_too() {
     }
 }
 
-/// Inverts the line so many times at [`PACE`]; answers how long each write took. All of them show on the wire.
+/// The niceness of `pi-agent.service`, for this thread. Only root may.
+fn as_the_unit_does() {
+    let raised = rustix::process::setpriority_process(None, -10);
+    assert!(raised.is_ok() || !rustix::process::getuid().is_root(), "{raised:?}");
+}
+
+/// Inverts the line so many times at [`PACE`]; answers how long after each call the wire changed.
 async fn write_paced(client: &mut NodeAgentClient<Channel>, bench: &Bench, writes: usize) -> Vec<Duration> {
     let begun = bench.clock().now();
+    let mut called = Vec::new();
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut took = Vec::new();
     for number in 0..writes {
         ticks.tick().await;
         let state = if number % 2 == 0 { GpioState::High } else { GpioState::Low };
         let request = GpioRequest { pin: Some(LINE.into()), state: state.into(), ..GpioRequest::default() };
-        let start = Instant::now();
+        called.push(bench.clock().now());
         let answer = client.control_gpio(request).await.unwrap().into_inner();
-        took.push(start.elapsed());
         assert_eq!(answer.state(), state);
     }
-    let seen = bench.history(LineId(LINE)).into_iter().filter(|(at, _)| *at >= begun).count();
-    assert_eq!(seen, writes, "changes of the wire");
-    took
+    let changed = bench.history(LineId(LINE)).into_iter().map(|(at, _)| at).filter(|at| *at >= begun);
+    let changed: Vec<_> = changed.collect();
+    assert_eq!(changed.len(), writes, "changes of the wire");
+    changed.iter().zip(called).map(|(changed, called)| changed.saturating_since(called)).collect()
 }
 
 /// One thread a processor that computes half of the time, until the value goes.

@@ -58,9 +58,7 @@ fn prepare(plan: &Plan, descriptors: &[OwnedFd]) -> Result<(), Failed> {
     if let (true, Some(terminal)) = (plan.terminal, descriptors.first()) {
         rustix::process::ioctl_tiocsctty(terminal).map_err(at("its terminal"))?;
     }
-    if plan.nice != 0 {
-        rustix::process::nice(plan.nice).map_err(at("its niceness"))?;
-    }
+    niceness(plan.nice).map_err(at("its niceness"))?;
     if let Some(identity) = &plan.identity {
         take_on(identity, descriptors).map_err(at("its user"))?;
     }
@@ -68,6 +66,15 @@ fn prepare(plan: &Plan, descriptors: &[OwnedFd]) -> Result<(), Failed> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at("its end with its supervisor"))?;
     rustix::process::umask(Mode::from_bits_truncate(plan.umask));
     rustix::process::chdir(plan.working_directory.as_str()).map_err(at(plan.working_directory.as_str()))
+}
+
+/// The agent may run at a raised priority, see its unit; a command never does.
+fn niceness(added: i32) -> rustix::io::Result<()> {
+    let own = rustix::process::getpriority_process(None)?;
+    match own.max(0) + added {
+        wished if wished == own => Ok(()),
+        wished => rustix::process::setpriority_process(None, wished),
+    }
 }
 
 /// These calls concern one thread: this process has one.
