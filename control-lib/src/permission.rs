@@ -79,6 +79,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens.
     Enrol,
+    /// Locking, unlocking and revoking.
+    Exclude,
 }
 
 impl Permission {
@@ -91,6 +93,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
+            Permission::Exclude => Role::Admin,
         }
     }
 }
@@ -135,6 +138,9 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
+    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
     ("/grpc.health.v1.Health/Check", Access::Member),
     ("/grpc.health.v1.Health/List", Access::Member),
     ("/grpc.health.v1.Health/Watch", Access::Member),
