@@ -6,6 +6,7 @@ use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
+use crate::standing::NotApproved;
 
 /// Who is calling, as the TLS handshake proved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub enum Denied {
         /// Whose method it is.
         needs: Kind,
     },
+    /// The node takes no part: it waits for approval, or is shut out.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -76,6 +80,7 @@ impl Control {
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
         self.check_known(who)?;
+        self.check_standing(who, access)?;
         match (access, who.kind) {
             (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission),
             (Access::Node | Access::NodeOrToken, Kind::Node) => Ok(()),
@@ -91,6 +96,15 @@ impl Control {
         match who.kind {
             Kind::Node if self.node(&who.name).is_none() => Err(Denied::UnknownNode(who.name.clone())),
             Kind::Operator if self.operator(&who.name).is_none() => Err(Denied::UnknownOperator(who.name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node that is not approved may ask again and renew; one that was rejected may not even that.
+    fn check_standing(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+        let node = (who.kind == Kind::Node).then(|| self.node(&who.name)).flatten();
+        match node {
+            Some(node) if access != Access::NodeOrToken || node.is_rejected() => Ok(node.check_approved()?),
             _ => Ok(()),
         }
     }

@@ -43,6 +43,8 @@ pub struct Decision<T> {
 pub struct Control {
     issuer: Issuer,
     nodes: BTreeMap<Name, Node>,
+    /// Whose key it is: follows from `nodes`.
+    keys: BTreeMap<PublicKey, Name>,
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
     revision: u64,
@@ -56,8 +58,8 @@ impl Control {
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
-        let (nodes, tokens, operators) = Default::default();
-        let mut control = Control { issuer, nodes, tokens, operators, revision };
+        let (nodes, keys, tokens, operators) = Default::default();
+        let mut control = Control { issuer, nodes, keys, tokens, operators, revision };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -72,12 +74,20 @@ impl Control {
 
     fn put(&mut self, change: Change) {
         match change {
-            Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
+            Change::PutNode(node) => self.put_node(*node),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
+    }
+
+    fn put_node(&mut self, node: Node) {
+        let (key, name) = (node.public_key.clone(), node.name.clone());
+        if let Some(before) = self.nodes.insert(name.clone(), node) {
+            self.keys.remove(&before.public_key);
+        }
+        self.keys.insert(key, name);
     }
 
     /// The number of transactions committed so far.
@@ -119,7 +129,7 @@ impl Control {
 
     /// The node whose current certificate has this key.
     pub(crate) fn node_with(&self, key: &PublicKey) -> Option<&Node> {
-        self.nodes.values().find(|node| node.public_key == *key)
+        self.nodes.get(self.keys.get(key)?)
     }
 
     /// The operator of that name.

@@ -12,6 +12,8 @@
 //!
 //! The operating system is asked for one thing only, random numbers: keys, serial numbers and signatures need them.
 
+mod approval;
+mod attempts;
 mod audit;
 mod authorize;
 mod bundle;
@@ -32,9 +34,13 @@ mod presence;
 mod profile;
 mod registration;
 mod renew;
+mod standing;
 mod text;
 mod token;
+mod tokens;
 
+pub use approval::ApprovalRefusal;
+pub use attempts::Attempts;
 pub use audit::{AuditRow, Outcome, UnknownOutcome};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
@@ -51,5 +57,7 @@ pub use operator::{AddOperatorRefusal, Operator, OperatorSpec};
 pub use permission::{Access, METHODS, Permission, Role, UnknownRole, access};
 pub use presence::{Arrival, Presence, Report, State};
 pub use registration::{Presented, RegisterRefusal, Registered, Registration};
+pub use standing::{NotApproved, Standing, UnknownStanding};
 pub use text::{Text, TextError};
-pub use token::{CreateTokenRefusal, TokenId, TokenIdError, TokenRecord, TokenSpec};
+pub use token::{TokenId, TokenIdError, TokenRecord};
+pub use tokens::{CreateTokenRefusal, RevokeTokenRefusal, TokenSpec};

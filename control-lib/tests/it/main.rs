@@ -2,9 +2,12 @@
 // Clippy's own exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod approval;
 mod authorize;
+mod clones;
 mod csr;
 mod issuer;
+mod labels;
 mod join;
 mod names;
 mod presence;
@@ -14,7 +17,7 @@ mod tokens;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented, RegisterRefusal,
+    AuditRow, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented, RegisterRefusal,
     Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -49,8 +52,22 @@ fn control() -> Control {
 /// A control plane on which `anna` made a token of `uses` uses for a day.
 fn control_with_token(uses: u32) -> Control {
     let mut control = control();
-    make_token(&mut control, TokenSpec { public_key: TOKEN, ttl: DAY, uses, bound_name: None });
+    make_token(&mut control, TokenSpec { uses, ..token_spec(TOKEN) });
     control
+}
+
+/// A token for one node, for a day.
+fn token_spec(public_key: [u8; 32]) -> TokenSpec {
+    TokenSpec {
+        public_key,
+        ttl: DAY,
+        uses: 1,
+        bound_name: None,
+        bound_serial: None,
+        labels: Default::default(),
+        own_labels: false,
+        approval: false,
+    }
 }
 
 fn make_token(control: &mut Control, spec: TokenSpec) -> TokenRecord {
@@ -80,6 +97,12 @@ fn request(node: &str, key: &KeyPair) -> Registration {
         endpoints: Vec::new(),
         roots_version: None,
     }
+}
+
+/// What the board with this serial number asks for.
+fn request_of(node: &str, key: &KeyPair, serial: &str) -> Registration {
+    let inventory = Inventory { serial: serial.parse().unwrap(), ..Default::default() };
+    Registration { inventory, ..request(node, key) }
 }
 
 /// Joins with [`TOKEN`], an hour after the token was made.
