@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
-use crate::exclusion::{Excluded, Standing};
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
+use crate::standing::NotApproved;
 
 /// Who is calling, as the TLS handshake proved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub enum Denied {
     /// They are locked or revoked.
     #[error(transparent)]
     Excluded(#[from] Excluded),
+    /// The node takes no part: it waits for approval, or is shut out.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -79,8 +83,9 @@ impl Control {
     }
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
-        self.check_standing(who, access)?;
+        self.check_not_excluded(who, access)?;
         self.check_known(who)?;
+        self.check_approved(who, access)?;
         match (access, who.kind) {
             (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission),
             (Access::Node | Access::NodeOrToken, Kind::Node) => Ok(()),
@@ -92,13 +97,13 @@ impl Control {
     }
 
     /// The handshake has asked as well; a connection may be older than the revocation.
-    fn check_standing(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
-        match self.exclusion(who).map(|exclusion| exclusion.standing) {
+    fn check_not_excluded(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
+        match self.exclusion(who).map(|exclusion| exclusion.kind) {
             None => Ok(()),
-            Some(Standing::Revoked) => Err(Excluded::Revoked(who.clone())),
+            Some(ExclusionKind::Revoked) => Err(Excluded::Revoked(who.clone())),
             // a locked node reports, but gets no certificate and moves nowhere else
-            Some(Standing::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
-            Some(Standing::Locked) => Err(Excluded::Locked(who.clone())),
+            Some(ExclusionKind::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who.clone())),
         }
     }
 
@@ -107,6 +112,15 @@ impl Control {
         match who.kind {
             Kind::Node if self.node(&who.name).is_none() => Err(Denied::UnknownNode(who.name.clone())),
             Kind::Operator if self.operator(&who.name).is_none() => Err(Denied::UnknownOperator(who.name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node that is not approved may ask again and renew; one that was rejected may not even that.
+    fn check_approved(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+        let node = (who.kind == Kind::Node).then(|| self.node(&who.name)).flatten();
+        match node {
+            Some(node) if access != Access::NodeOrToken || node.is_rejected() => Ok(node.check_approved()?),
             _ => Ok(()),
         }
     }

@@ -52,6 +52,8 @@ pub struct Decision<T> {
 pub struct Control {
     issuer: Issuer,
     nodes: BTreeMap<Name, Node>,
+    /// Whose key it is: follows from `nodes`.
+    keys: BTreeMap<PublicKey, Name>,
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
     pub(crate) exclusions: BTreeMap<Identity, Exclusion>,
@@ -68,10 +70,10 @@ impl Control {
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
-        let (nodes, tokens, operators, exclusions, revoked_keys) = Default::default();
+        let (nodes, keys, tokens, operators, exclusions, revoked_keys) = Default::default();
         let trust_revision = revision;
         let mut control =
-            Control { issuer, nodes, tokens, operators, exclusions, revoked_keys, revision, trust_revision };
+            Control { issuer, nodes, keys, tokens, operators, exclusions, revoked_keys, revision, trust_revision };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -89,7 +91,7 @@ impl Control {
 
     fn put(&mut self, change: Change) {
         match change {
-            Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
+            Change::PutNode(node) => self.put_node(*node),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
             Change::PutExclusion(exclusion) => drop(self.exclusions.insert(exclusion.subject.clone(), exclusion)),
@@ -99,6 +101,14 @@ impl Control {
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
+    }
+
+    fn put_node(&mut self, node: Node) {
+        let (key, name) = (node.public_key.clone(), node.name.clone());
+        if let Some(before) = self.nodes.insert(name.clone(), node) {
+            self.keys.remove(&before.public_key);
+        }
+        self.keys.insert(key, name);
     }
 
     /// Whether somebody who was let in, or a call that was allowed, may no longer be so.
@@ -158,7 +168,7 @@ impl Control {
 
     /// The node whose current certificate has this key.
     pub(crate) fn node_with(&self, key: &PublicKey) -> Option<&Node> {
-        self.nodes.values().find(|node| node.public_key == *key)
+        self.nodes.get(self.keys.get(key)?)
     }
 
     /// The operator of that name.

@@ -7,8 +7,9 @@ use crate::certificate::{Certificate, Lifetime};
 use crate::control::{Change, Control, Decision};
 use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
-use crate::node::Node;
+use crate::node::{Inventory, Node};
 use crate::registration::{Presented, RegisterRefusal, Registered, Registration};
+use crate::standing::Standing;
 use crate::token::{TokenId, TokenRecord};
 
 /// What a registration comes to if it is not refused.
@@ -38,7 +39,7 @@ impl Control {
         };
         match granted {
             Ok(grant) => self.grant(now, who, grant),
-            Err(refusal) => refuse(now, who, request.name, refusal),
+            Err(refusal) => self.refuse(now, who, &request, refusal),
         }
     }
 
@@ -63,8 +64,12 @@ impl Control {
         // only joining anew gets here with a revoked name
         let subject = Identity::node(node.name.clone());
         let back = self.is_revoked(&subject).then_some(Change::DropExclusion(subject));
+        // a board with a new image, or a new board under the old name: the certificate of before is worth nothing
+        let before = self.node(&node.name).filter(|before| action == "join" && before.public_key != node.public_key);
+        let void = before.map(Control::void_key);
         let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
-        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).chain(back).collect();
+        let used = used.map(Change::PutToken).into_iter();
+        let changes = used.chain([node, Change::Audit(row)]).chain(back).chain(void).collect();
         Decision { changes, answer: Ok(registered) }
     }
 
@@ -76,8 +81,26 @@ impl Control {
             roots: self.trust_bundle().roots,
             not_after: node.certificate.not_after,
             renew_at: node.certificate.renew_at(),
+            standing: node.standing,
             revision: self.revision(),
         }
+    }
+
+    fn refuse(
+        &self,
+        now: SystemTime,
+        who: String,
+        request: &Registration,
+        refusal: RegisterRefusal,
+    ) -> Decision<Result<Registered, RegisterRefusal>> {
+        let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
+        let row = Change::Audit(audit_row(now, who, "register", &request.name, outcome, refusal.to_string()));
+        let quarantined = match &refusal {
+            RegisterRefusal::Clone(name) => self.node(name).and_then(|node| node.quarantined(now, &request.inventory)),
+            _ => None,
+        };
+        let changes = quarantined.map(|node| Change::PutNode(Box::new(node))).into_iter().chain([row]).collect();
+        Decision { changes, answer: Err(refusal) }
     }
 }
 
@@ -88,15 +111,22 @@ pub(crate) fn check_endpoints(request: &Registration) -> Result<(), RegisterRefu
     }
 }
 
-fn refuse(
-    now: SystemTime,
-    who: String,
-    name: Name,
-    refusal: RegisterRefusal,
-) -> Decision<Result<Registered, RegisterRefusal>> {
-    let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
-    let row = audit_row(now, who, "register", &name, outcome, refusal.to_string());
-    Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) }
+impl Node {
+    /// The node shut out, because `other` has its key too; `None` if it is shut out already.
+    fn quarantined(&self, now: SystemTime, other: &Inventory) -> Option<Node> {
+        if !matches!(self.standing, Standing::Approved | Standing::Pending) {
+            return None;
+        }
+        let board = |inventory: &Inventory| match inventory.known_serial() {
+            Some(serial) => format!("serial {serial:.64}"),
+            None => format!("machine id {:.64}", inventory.machine_id.as_str()),
+        };
+        let reason =
+            format!("the board with {} has the key of the board with {}", board(other), board(&self.inventory));
+        // cut to 64 characters each, without control characters: always a text unless they are beyond ASCII
+        let standing_reason = reason.parse().unwrap_or_default();
+        Some(Node { standing: Standing::Quarantined, standing_reason, updated_at: now, ..self.clone() })
+    }
 }
 
 fn audit_row(at: SystemTime, who: String, action: &str, node: &Name, outcome: Outcome, detail: String) -> AuditRow {

@@ -12,6 +12,8 @@
 //!
 //! The operating system is asked for one thing only, random numbers: keys, serial numbers and signatures need them.
 
+mod approval;
+mod attempts;
 mod audit;
 mod authorize;
 mod bundle;
@@ -34,9 +36,13 @@ mod profile;
 mod registration;
 mod renew;
 mod revocation;
+mod standing;
 mod text;
 mod token;
+mod tokens;
 
+pub use approval::ApprovalRefusal;
+pub use attempts::Attempts;
 pub use audit::{AuditRow, Outcome, UnknownOutcome};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
@@ -44,7 +50,7 @@ pub use certificate::{Certificate, Lifetime, LifetimeError};
 pub use control::{Change, Control, Decision};
 pub use csr::CsrError;
 pub use endpoint::{Endpoint, EndpointError};
-pub use exclusion::{Excluded, Exclusion, RevokedKey, Shown, Standing, UnknownStanding};
+pub use exclusion::{Excluded, Exclusion, ExclusionKind, RevokedKey, Shown, UnknownExclusionKind};
 pub use identity::{ClusterId, Identity, IdentityError, Kind, LabelError, Name};
 pub use issuer::{CaKey, CreateCaError, IssueError, Issuer, OpenCaError};
 pub use key::{KeyError, PublicKey};
@@ -55,5 +61,7 @@ pub use permission::{Access, METHODS, Permission, Role, UnknownRole, access};
 pub use presence::{Arrival, Presence, Report, State};
 pub use registration::{Presented, RegisterRefusal, Registered, Registration};
 pub use revocation::{ExclusionDecision, ExclusionRefusal};
+pub use standing::{NotApproved, Standing, UnknownStanding};
 pub use text::{Text, TextError};
-pub use token::{CreateTokenRefusal, TokenId, TokenIdError, TokenRecord, TokenSpec};
+pub use token::{TokenId, TokenIdError, TokenRecord};
+pub use tokens::{CreateTokenRefusal, RevokeTokenRefusal, TokenSpec};

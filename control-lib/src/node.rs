@@ -7,6 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::identity::Name;
 use crate::key::PublicKey;
 use crate::labels::Labels;
+use crate::standing::Standing;
 use crate::text::Text;
 use crate::token::TokenId;
 
@@ -50,8 +51,17 @@ pub struct Node {
     pub certificate: Certificate,
     /// What it is.
     pub inventory: Inventory,
-    /// What it can be selected by.
+    /// Whether it takes part.
+    pub standing: Standing,
+    /// Why it stands so, for people; empty if there is nothing to say.
+    pub standing_reason: Text,
+    /// What it is selected by, also where rights depend on it: `assigned`, and below that what the node says of itself
+    /// where `own_labels` allows it.
     pub labels: Labels,
+    /// The labels that operators gave it, by its token or later.
+    pub assigned: Labels,
+    /// Whether its token allowed it labels of its own.
+    pub own_labels: bool,
     /// Where it can be dialled, at most 8, the best first; empty if it dials out itself.
     pub endpoints: Vec<Endpoint>,
     /// The token that it joined with.

@@ -21,7 +21,7 @@ pub enum Role {
     Provision,
     /// Everything.
     Admin,
-    /// Making join tokens.
+    /// Join tokens and approvals.
     Enroller,
 }
 
@@ -77,10 +77,12 @@ pub enum Permission {
     Exec,
     /// Provisioning.
     Provision,
-    /// Making join tokens.
+    /// Making join tokens and taking them back; approving and rejecting nodes.
     Enrol,
     /// Locking, unlocking and revoking.
     Exclude,
+    /// Assigning labels, on which the rights of others depend.
+    Label,
 }
 
 impl Permission {
@@ -94,6 +96,7 @@ impl Permission {
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
             Permission::Exclude => Role::Admin,
+            Permission::Label => Role::Admin,
         }
     }
 }
@@ -135,12 +138,17 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
-    ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Enrolment/ApproveNode", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Label)),
+    ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
     ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
     ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Tokens/CreateToken", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Tokens/ListTokens", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Tokens/RevokeToken", Access::Operator(Permission::Enrol)),
     ("/grpc.health.v1.Health/Check", Access::Member),
     ("/grpc.health.v1.Health/List", Access::Member),
     ("/grpc.health.v1.Health/Watch", Access::Member),

@@ -56,10 +56,15 @@ const MATRIX: &str = "
     .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Fleet/CreateToken
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Revoke
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Unlock
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/CreateToken
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/ListTokens
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/RevokeToken
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/ApproveNode
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/RejectNode
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Enrolment/LabelNode
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use control_lib::{
-    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionRefusal, Identity, OperatorSpec, Outcome,
-    Presented, PublicKey, RegisterRefusal, Role, Shown, Standing, Text,
+    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionKind, ExclusionRefusal, Identity,
+    OperatorSpec, Outcome, Presented, PublicKey, RegisterRefusal, Role, Shown, Text,
 };
 use rcgen::{KeyPair, PublicKeyData};
 
 use crate::{
     DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, join, key, make_token, name, refused,
-    request, start,
+    request, start, token_spec,
 };
 
 const REPORT: &str = "/pi.control.v1.ControlPlane/ReportHealth";
@@ -70,7 +70,7 @@ fn a_revoked_node_is_out_with_its_name_and_its_key() {
     assert_eq!((row.who.as_str(), row.action.as_str(), row.subject.as_str()), ("operator/anna", "revoke", "node/pi-7"));
     assert_eq!((row.outcome, row.detail.as_str()), (Outcome::Allowed, "stolen"));
     let excluded = commit(&mut control, decision).unwrap().unwrap();
-    assert_eq!((excluded.standing, excluded.by, excluded.at), (Standing::Revoked, anna(), start() + HOUR * 2));
+    assert_eq!((excluded.kind, excluded.by, excluded.at), (ExclusionKind::Revoked, anna(), start() + HOUR * 2));
 
     let revoked = Excluded::Revoked(pi_7());
     assert_eq!(admit(&control, &pi_7(), &own, start() + HOUR), Err(revoked.clone()));
@@ -102,7 +102,7 @@ fn a_revoked_name_joins_again_with_a_new_token_and_a_new_key() {
     // neither the old certificate nor the old key
     let renewal = control.register(later, Presented::Node(&name("pi-7")), request("pi-7", &fresh));
     assert!(matches!(renewal.answer, Err(RegisterRefusal::Excluded(Excluded::Revoked(_)))), "{renewal:?}");
-    let spec = control_lib::TokenSpec { public_key: OTHER_TOKEN, ttl: DAY * 7, uses: 3, bound_name: None };
+    let spec = control_lib::TokenSpec { ttl: DAY * 7, uses: 3, ..token_spec(OTHER_TOKEN) };
     make_token(&mut control, spec);
     let joined = later + HOUR;
     let with = |control: &Control, key: &KeyPair, node: &str| {
@@ -134,7 +134,7 @@ fn a_revoked_key_is_forgotten_when_nobody_would_take_it_any_more() {
     assert_eq!(control.forget_keys(end - HOUR).changes, []);
     apply(&mut control, |control| control.forget_keys(end));
     assert_eq!(control.revoked_keys().len(), 0);
-    assert_eq!(control.exclusion(&pi_7()).unwrap().standing, Standing::Revoked, "its name stays revoked");
+    assert_eq!(control.exclusion(&pi_7()).unwrap().kind, ExclusionKind::Revoked, "its name stays revoked");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_locked_node_reports_and_nothing_else_until_it_is_unlocked() {
     let other = control.register(start() + HOUR, Presented::Token { public_key: &TOKEN }, request("pi-7", &key()));
     assert_eq!(
         refused(other, Outcome::Denied).to_string(),
-        "choose another name: node/pi-7 is enrolled with another key"
+        "choose another name, or have a token made for this one (--name pi-7): node/pi-7 is enrolled with another key"
     );
 
     assert_eq!(apply(&mut control, |control| control.unlock(start(), &anna(), &pi_7())), Ok(None));
@@ -162,19 +162,19 @@ fn a_locked_node_reports_and_nothing_else_until_it_is_unlocked() {
 
 #[test]
 fn a_locked_or_revoked_operator_calls_nothing() {
-    for standing in [Standing::Locked, Standing::Revoked] {
+    for kind in [ExclusionKind::Locked, ExclusionKind::Revoked] {
         let mut control = populated(&key());
         add(&mut control, "bob", Role::Viewer);
         let bob = Identity::operator(name("bob"));
-        let decision = match standing {
-            Standing::Locked => control.lock(start(), &anna(), &bob, why()),
-            Standing::Revoked => control.revoke(start(), &anna(), &bob, why()),
+        let decision = match kind {
+            ExclusionKind::Locked => control.lock(start(), &anna(), &bob, why()),
+            ExclusionKind::Revoked => control.revoke(start(), &anna(), &bob, why()),
         };
         commit(&mut control, decision).unwrap();
         let (denied, handshake) =
             (control.authorize(&Caller::Identity(bob.clone()), LIST), admit(&control, &bob, &key(), start()));
         assert_eq!(denied, Err(Denied::Excluded(handshake.clone().unwrap_err())));
-        assert_eq!(handshake.unwrap_err().is_for_good(), standing == Standing::Revoked);
+        assert_eq!(handshake.unwrap_err().is_for_good(), kind == ExclusionKind::Revoked);
         // every node is told; of nodes none is told, since no node lets another one in
         assert_eq!(control.trust_bundle().denied_identities, BTreeSet::from([bob]));
     }

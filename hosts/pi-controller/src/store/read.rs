@@ -18,12 +18,19 @@ pub(super) fn meta(connection: &Connection) -> Result<(Option<ClusterId>, u64)> 
 
 pub(super) fn tokens(connection: &Connection) -> Result<Vec<TokenRecord>> {
     all(connection, "SELECT * FROM tokens ORDER BY id", [], |row| {
+        let id: String = row.get("id")?;
         Ok(TokenRecord {
             id: parsed(row, "id")?,
             public_key: row.get("public_key")?,
             expires: time(row, "expires")?,
+            uses: row.get("uses")?,
             uses_left: row.get("uses_left")?,
             bound_name: optional(row, "bound_name")?,
+            bound_serial: optional(row, "bound_serial")?,
+            labels: labels(connection, "SELECT key, value FROM token_labels WHERE token = ?1", &id)?,
+            own_labels: row.get("own_labels")?,
+            approval: row.get("approval")?,
+            revoked_at: row.get::<_, Option<i64>>("revoked_at")?.map(|_| time(row, "revoked_at")).transpose()?,
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,
         })
@@ -38,7 +45,11 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             public_key: PublicKey::from_spki(row.get_ref("public_key")?.as_blob()?).map_err(invalid)?,
             certificate: certificate(row)?,
             inventory: inventory(row)?,
-            labels: labels(connection, &name)?,
+            standing: parsed(row, "standing")?,
+            standing_reason: parsed(row, "standing_reason")?,
+            labels: labels(connection, &format!("{NODE_LABELS} AND assigned = 0"), &name)?,
+            assigned: labels(connection, &format!("{NODE_LABELS} AND assigned = 1"), &name)?,
+            own_labels: row.get("own_labels")?,
             endpoints: list(connection, "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position", &name)?,
             token: parsed(row, "token")?,
             roots_version: row.get::<_, i64>("roots_version")?.cast_unsigned(),
@@ -69,9 +80,11 @@ fn inventory(row: &Row<'_>) -> Result<Inventory> {
     })
 }
 
-fn labels(connection: &Connection, node: &str) -> Result<Labels> {
+const NODE_LABELS: &str = "SELECT key, value FROM labels WHERE node = ?1";
+
+fn labels(connection: &Connection, sql: &str, owner: &str) -> Result<Labels> {
     let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    Labels::new(all(connection, "SELECT key, value FROM labels WHERE node = ?1", [node], pair)?).map_err(invalid)
+    Labels::new(all(connection, sql, [owner], pair)?).map_err(invalid)
 }
 
 pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
@@ -90,7 +103,7 @@ pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
     all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
         Ok(Exclusion {
             subject: parsed(row, "subject")?,
-            standing: parsed(row, "standing")?,
+            kind: parsed(row, "kind")?,
             reason: parsed(row, "reason")?,
             by: parsed(row, "by")?,
             at: time(row, "at")?,

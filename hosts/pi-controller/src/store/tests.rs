@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
     AuditRow, Certificate, Change, Identity, Inventory, Labels, Name, Node, Operator, Outcome, PublicKey, Role,
-    TokenId, TokenRecord,
+    Standing, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -36,8 +36,14 @@ fn token(uses_left: u32) -> TokenRecord {
         id: TokenId::of(&[1; 32]),
         public_key: [1; 32],
         expires: time(3600),
+        uses: 9,
         uses_left,
         bound_name: Some(name("pi-7")),
+        bound_serial: Some("1000f00d".parse().unwrap()),
+        labels: Labels::new([("rack", "2"), ("bay", "")]).unwrap(),
+        own_labels: true,
+        approval: true,
+        revoked_at: Some(time(1800)),
         created_by: Identity::operator(name("anna")),
         created_at: time(0),
     }
@@ -51,7 +57,11 @@ fn node(node: &str, key: u8) -> Node {
         public_key: PublicKey::from_spki(&spki).unwrap(),
         certificate: Certificate { der: vec![0x30, 0, 0xff], not_before: time(0), not_after: time(600) },
         inventory: inventory(),
+        standing: Standing::Quarantined,
+        standing_reason: "two boards".parse().unwrap(),
         labels: Labels::new([("rack", "2"), ("bay", "")]).unwrap(),
+        assigned: Labels::new([("rack", "2")]).unwrap(),
+        own_labels: true,
         endpoints: ["pi-7.local:7443", "192.0.2.7:7443"].map(|text| text.parse().unwrap()).into(),
         token: TokenId::of(&[1; 32]),
         roots_version: 3,

@@ -24,23 +24,39 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
 }
 
 fn put_token(connection: &Connection, token: &TokenRecord) -> Result<()> {
-    let TokenRecord { id, public_key, expires, uses_left, bound_name, created_by, created_at } = token;
+    let TokenRecord { id, public_key, expires, uses, uses_left, bound_name, bound_serial, labels, .. } = token;
+    let TokenRecord { own_labels, approval, revoked_at, created_by, created_at, .. } = token;
     // Updated in place, not replaced: nodes refer to the row.
-    let put = "INSERT INTO tokens (id, public_key, expires, uses_left, bound_name, created_by, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-               ON CONFLICT (id) DO UPDATE SET expires = ?3, uses_left = ?4, bound_name = ?5";
+    let put = "INSERT INTO tokens (
+            id, public_key, expires, uses, uses_left, bound_name, bound_serial, own_labels, approval, revoked_at, created_by,
+            created_at
+        ) VALUES (
+            :id, :public_key, :expires, :uses, :uses_left, :bound_name, :bound_serial, :own_labels, :approval, :revoked_at,
+            :created_by, :created_at
+        ) ON CONFLICT (id) DO UPDATE SET
+            expires = :expires, uses_left = :uses_left, bound_name = :bound_name, revoked_at = :revoked_at";
+    let id = id.to_string();
     connection.execute(
         put,
-        params![
-            id.to_string(),
-            public_key,
-            Nanos(*expires),
-            uses_left,
-            bound_name.as_ref().map(|name| name.as_str()),
-            created_by.to_string(),
-            Nanos(*created_at),
-        ],
+        named_params! {
+            ":id": id,
+            ":public_key": public_key,
+            ":expires": Nanos(*expires),
+            ":uses": uses,
+            ":uses_left": uses_left,
+            ":bound_name": bound_name.as_ref().map(|name| name.as_str()),
+            ":bound_serial": bound_serial.as_ref().map(|serial| serial.as_str()),
+            ":own_labels": own_labels,
+            ":approval": approval,
+            ":revoked_at": revoked_at.map(Nanos),
+            ":created_by": created_by.to_string(),
+            ":created_at": Nanos(*created_at),
+        },
     )?;
+    let mut label = connection.prepare("INSERT OR IGNORE INTO token_labels (token, key, value) VALUES (?1, ?2, ?3)")?;
+    for (key, value) in labels.iter() {
+        label.execute([id.as_str(), key, value])?;
+    }
     Ok(())
 }
 
@@ -49,9 +65,11 @@ fn put_node(connection: &Connection, node: &Node) -> Result<()> {
     // Its labels and endpoints go with it.
     connection.execute("DELETE FROM nodes WHERE name = ?1", [name])?;
     insert_node(connection, node)?;
-    let mut label = connection.prepare("INSERT INTO labels (node, key, value) VALUES (?1, ?2, ?3)")?;
-    for (key, value) in node.labels.iter() {
-        label.execute([name, key, value])?;
+    let mut label = connection.prepare("INSERT INTO labels (node, assigned, key, value) VALUES (?1, ?2, ?3, ?4)")?;
+    for (assigned, labels) in [(false, &node.labels), (true, &node.assigned)] {
+        for (key, value) in labels.iter() {
+            label.execute(params![name, assigned, key, value])?;
+        }
     }
     let put = "INSERT INTO endpoints (node, position, endpoint) VALUES (?1, ?2, ?3)";
     let mut endpoint = connection.prepare(put)?;
@@ -64,11 +82,11 @@ fn put_node(connection: &Connection, node: &Node) -> Result<()> {
 fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
     let inventory = &node.inventory;
     let insert = "INSERT INTO nodes (
-            name, public_key, certificate, not_before, not_after, token, roots_version, registered_at, updated_at, model, serial,
-            revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines
+            name, public_key, certificate, not_before, not_after, standing, standing_reason, own_labels, token,
+            roots_version, registered_at, updated_at, model, serial, revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines
         ) VALUES (
-            :name, :public_key, :certificate, :not_before, :not_after, :token, :roots_version, :registered_at, :updated_at, :model,
-            :serial, :revision, :kernel, :os, :architecture, :ram_bytes, :machine_id, :boot_id, :backend, :lines
+            :name, :public_key, :certificate, :not_before, :not_after, :standing, :standing_reason, :own_labels, :token,
+            :roots_version, :registered_at, :updated_at, :model, :serial, :revision, :kernel, :os, :architecture, :ram_bytes, :machine_id, :boot_id, :backend, :lines
         )";
     connection.execute(
         insert,
@@ -78,6 +96,9 @@ fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
             ":certificate": node.certificate.der,
             ":not_before": Nanos(node.certificate.not_before),
             ":not_after": Nanos(node.certificate.not_after),
+            ":standing": node.standing.as_str(),
+            ":standing_reason": node.standing_reason.as_str(),
+            ":own_labels": node.own_labels,
             ":token": node.token.to_string(),
             ":roots_version": node.roots_version.cast_signed(),
             ":registered_at": Nanos(node.registered_at),
@@ -113,9 +134,9 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
 }
 
 fn put_exclusion(connection: &Connection, exclusion: &Exclusion) -> Result<()> {
-    let Exclusion { subject, standing, reason, by, at } = exclusion;
-    let put = "INSERT OR REPLACE INTO exclusions (subject, standing, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = params![subject.to_string(), standing.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
+    let Exclusion { subject, kind, reason, by, at } = exclusion;
+    let put = "INSERT OR REPLACE INTO exclusions (subject, kind, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject.to_string(), kind.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
     connection.execute(put, row)?;
     Ok(())
 }
