@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::SystemTime;
 
 use crate::audit::AuditRow;
+use crate::authority::Authority;
 use crate::identity::{ClusterId, Name};
 use crate::issuer::Issuer;
 use crate::key::PublicKey;
@@ -21,6 +22,10 @@ pub enum Change {
     PutToken(TokenRecord),
     /// Stores an operator under its name.
     PutOperator(Operator),
+    /// Stores the roots in the place of those before.
+    PutAuthority(Box<Authority>),
+    /// Stores the number of the time line: it rises when the cluster goes on from a backup.
+    PutEpoch(u64),
     /// Appends to the audit.
     Audit(AuditRow),
 }
@@ -41,7 +46,8 @@ pub struct Decision<T> {
 /// applying the first has decided the second on old news: take, commit and apply under one lock.
 #[derive(Debug)]
 pub struct Control {
-    issuer: Issuer,
+    authority: Authority,
+    epoch: u64,
     nodes: BTreeMap<Name, Node>,
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
@@ -50,14 +56,14 @@ pub struct Control {
 
 impl Control {
     /// A cluster in which nothing has happened yet.
-    pub fn new(issuer: Issuer) -> Control {
-        Control::restore(issuer, 0, [])
+    pub fn new(authority: Authority) -> Control {
+        Control::restore(authority, 0, [])
     }
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
-    pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
+    pub fn restore(authority: Authority, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, tokens, operators) = Default::default();
-        let mut control = Control { issuer, nodes, tokens, operators, revision };
+        let mut control = Control { authority, epoch: 0, nodes, tokens, operators, revision };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -75,6 +81,8 @@ impl Control {
             Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
+            Change::PutAuthority(authority) => self.authority = *authority,
+            Change::PutEpoch(epoch) => self.epoch = epoch,
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
@@ -92,12 +100,22 @@ impl Control {
 
     /// The cluster's name.
     pub fn cluster(&self) -> &ClusterId {
-        self.issuer.cluster()
+        self.authority.cluster()
     }
 
-    /// The cluster's certificate authority.
+    /// The cluster's roots.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The root that signs.
     pub fn issuer(&self) -> &Issuer {
-        &self.issuer
+        self.authority.signing()
+    }
+
+    /// The number of the time line: 0 at first, one more with each restore of a backup.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The node of that name.

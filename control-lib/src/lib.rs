@@ -13,6 +13,7 @@
 //! The operating system is asked for one thing only, random numbers: keys, serial numbers and signatures need them.
 
 mod audit;
+mod authority;
 mod authorize;
 mod bundle;
 mod certificate;
@@ -32,10 +33,13 @@ mod presence;
 mod profile;
 mod registration;
 mod renew;
+mod restore;
+mod rotation;
 mod text;
 mod token;
 
 pub use audit::{AuditRow, Outcome, UnknownOutcome};
+pub use authority::{Authority, AuthorityError, Place, Root, Step, UnknownPlace};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
 pub use certificate::{Certificate, Lifetime, LifetimeError};
@@ -43,7 +47,7 @@ pub use control::{Change, Control, Decision};
 pub use csr::CsrError;
 pub use endpoint::{Endpoint, EndpointError};
 pub use identity::{ClusterId, Identity, IdentityError, Kind, LabelError, Name};
-pub use issuer::{CaKey, CreateCaError, IssueError, Issuer, OpenCaError};
+pub use issuer::{CaKey, CreateCaError, IssueError, Issuer, OpenCaError, RootId};
 pub use key::{KeyError, PublicKey};
 pub use labels::{Labels, LabelsError};
 pub use node::{Inventory, Node};
@@ -51,5 +55,6 @@ pub use operator::{AddOperatorRefusal, Operator, OperatorSpec};
 pub use permission::{Access, METHODS, Permission, Role, UnknownRole, access};
 pub use presence::{Arrival, Presence, Report, State};
 pub use registration::{Presented, RegisterRefusal, Registered, Registration};
+pub use rotation::{Laggard, RotateRefusal, Rotation};
 pub use text::{Text, TextError};
 pub use token::{CreateTokenRefusal, TokenId, TokenIdError, TokenRecord, TokenSpec};

@@ -9,12 +9,13 @@ mod join;
 mod names;
 mod presence;
 mod renew;
+mod rotation;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented, RegisterRefusal,
+    AuditRow, Authority, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented, RegisterRefusal,
     Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -42,8 +43,14 @@ fn anna() -> Identity {
     Identity::operator(name("anna"))
 }
 
+fn authority() -> Authority {
+    let recovery = Issuer::create_recovery(&cluster(), start()).unwrap();
+    let recovery = Issuer::without_key(recovery.certificate_der()).unwrap();
+    Authority::new(Issuer::create(&cluster(), start()).unwrap(), recovery).unwrap()
+}
+
 fn control() -> Control {
-    Control::new(Issuer::create(&cluster(), start()).unwrap())
+    Control::new(authority())
 }
 
 /// A control plane on which `anna` made a token of `uses` uses for a day.

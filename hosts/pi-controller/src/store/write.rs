@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Change, Node, Operator, TokenRecord};
+use control_lib::{AuditRow, Authority, Change, Node, Operator, Root, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
 
@@ -11,6 +11,8 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         Change::PutNode(node) => put_node(connection, node),
         Change::PutToken(token) => put_token(connection, token),
         Change::PutOperator(operator) => put_operator(connection, operator),
+        Change::PutAuthority(authority) => put_authority(connection, authority),
+        Change::PutEpoch(epoch) => put_epoch(connection, *epoch),
         Change::Audit(row) => append_audit(connection, row),
     }
 }
@@ -101,6 +103,22 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
     for role in roles {
         grant.execute([name.as_str(), role.as_str()])?;
     }
+    Ok(())
+}
+
+/// Their keys are the key folder's.
+fn put_authority(connection: &Connection, authority: &Authority) -> Result<()> {
+    connection.execute("DELETE FROM roots", [])?;
+    let mut put = connection.prepare("INSERT INTO roots (certificate, place, cross) VALUES (?1, ?2, ?3)")?;
+    for Root { place, issuer, cross } in authority.roots() {
+        put.execute(params![issuer.certificate_der(), place.as_str(), cross])?;
+    }
+    connection.execute("UPDATE meta SET roots_version = ?1", [authority.roots_version().cast_signed()])?;
+    Ok(())
+}
+
+fn put_epoch(connection: &Connection, epoch: u64) -> Result<()> {
+    connection.execute("UPDATE meta SET epoch = ?1", [epoch.cast_signed()])?;
     Ok(())
 }
 
