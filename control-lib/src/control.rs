@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::SystemTime;
 
 use crate::audit::AuditRow;
+use crate::authority::Authority;
 use crate::exclusion::{Exclusion, RevokedKey};
 use crate::identity::{ClusterId, Identity, Name};
 use crate::issuer::Issuer;
@@ -30,6 +31,10 @@ pub enum Change {
     PutRevokedKey(RevokedKey),
     /// Forgets a key that was kept out, by its SHA-256.
     DropRevokedKey([u8; 32]),
+    /// Stores the roots in the place of those before.
+    PutAuthority(Box<Authority>),
+    /// Stores the number of the time line: it rises when the cluster goes on from a backup.
+    PutEpoch(u64),
     /// Appends to the audit.
     Audit(AuditRow),
 }
@@ -50,7 +55,8 @@ pub struct Decision<T> {
 /// applying the first has decided the second on old news: take, commit and apply under one lock.
 #[derive(Debug)]
 pub struct Control {
-    issuer: Issuer,
+    authority: Authority,
+    epoch: u64,
     nodes: BTreeMap<Name, Node>,
     /// Whose key it is: follows from `nodes`.
     keys: BTreeMap<PublicKey, Name>,
@@ -64,16 +70,25 @@ pub struct Control {
 
 impl Control {
     /// A cluster in which nothing has happened yet.
-    pub fn new(issuer: Issuer) -> Control {
-        Control::restore(issuer, 0, [])
+    pub fn new(authority: Authority) -> Control {
+        Control::restore(authority, 0, [])
     }
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
-    pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
+    pub fn restore(authority: Authority, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, keys, tokens, operators, exclusions, revoked_keys) = Default::default();
-        let trust_revision = revision;
-        let mut control =
-            Control { issuer, nodes, keys, tokens, operators, exclusions, revoked_keys, revision, trust_revision };
+        let mut control = Control {
+            authority,
+            epoch: 0,
+            nodes,
+            keys,
+            tokens,
+            operators,
+            exclusions,
+            revoked_keys,
+            revision,
+            trust_revision: revision,
+        };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -98,6 +113,8 @@ impl Control {
             Change::DropExclusion(subject) => drop(self.exclusions.remove(&subject)),
             Change::PutRevokedKey(key) => drop(self.revoked_keys.insert(key.fingerprint, key)),
             Change::DropRevokedKey(fingerprint) => drop(self.revoked_keys.remove(&fingerprint)),
+            Change::PutAuthority(authority) => self.authority = *authority,
+            Change::PutEpoch(epoch) => self.epoch = epoch,
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
@@ -141,12 +158,22 @@ impl Control {
 
     /// The cluster's name.
     pub fn cluster(&self) -> &ClusterId {
-        self.issuer.cluster()
+        self.authority.cluster()
     }
 
-    /// The cluster's certificate authority.
+    /// The cluster's roots.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The root that signs.
     pub fn issuer(&self) -> &Issuer {
-        &self.issuer
+        self.authority.signing()
+    }
+
+    /// The number of the time line: 0 at first, one more with each restore of a backup.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The node of that name.

@@ -77,8 +77,8 @@ impl Control {
         Registered {
             node: node.name.clone(),
             certificate: node.certificate.der.clone(),
-            ca_certificate: self.issuer().certificate_der().to_vec(),
-            roots: self.trust_bundle().roots,
+            ca_chain: self.authority().chain_of(&node.certificate.der),
+            roots: self.authority().bundle(),
             not_after: node.certificate.not_after,
             renew_at: node.certificate.renew_at(),
             standing: node.standing,

@@ -1,15 +1,16 @@
-//! The certificate authority of one cluster.
+//! One root of a cluster, and what its key does.
 
 use std::fmt;
 use std::time::SystemTime;
 
+use data_encoding::HEXLOWER;
 use rcgen::{KeyPair, PublicKeyData, SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
 use crate::certificate::{BACKDATED, Certificate, Lifetime};
 use crate::identity::{ClusterId, Identity};
 use crate::key::PublicKey;
-use crate::profile::{self, ROOT_LIFETIME};
+use crate::profile::{self, RootFacts};
 
 /// Why no certificate authority could be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum CreateCaError {
     /// As for a certificate of a member.
     #[error("see that the system's clock and random numbers work")]
     Prepare(#[source] IssueError),
+    /// What was made cannot be read back.
+    #[error("try again: the new CA cannot be read back")]
+    Open(#[source] OpenCaError),
 }
 
 /// Why a stored certificate authority could not be used.
@@ -45,6 +49,9 @@ pub enum IssueError {
     /// The CA's own certificate is past its end.
     #[error("rotate the CA: its certificate has expired")]
     CaExpired,
+    /// The CA's key is not here.
+    #[error("restore the CA key from a backup, or make a new one with the recovery key: it is not here")]
+    NoKey,
     /// The operating system gave no random serial number.
     #[error("try again once the system has random numbers")]
     Random,
@@ -69,41 +76,75 @@ impl fmt::Debug for CaKey {
     }
 }
 
-/// Issues the certificates of one cluster with a P-256 key. The names in a certificate are the issuer's alone.
+/// Names a root: the first 8 bytes of the SHA-256 of its public key, in hexadecimal. Not secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RootId([u8; 8]);
+
+impl fmt::Display for RootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// A root of one cluster, and if its key is here what issues the cluster's certificates (P-256). The names in a
+/// certificate are the issuer's alone.
 pub struct Issuer {
-    cluster: ClusterId,
-    ca: rcgen::Issuer<'static, KeyPair>,
+    facts: RootFacts,
+    pin: [u8; 32],
     certificate: Vec<u8>,
-    not_after: SystemTime,
+    ca: Option<rcgen::Issuer<'static, KeyPair>>,
 }
 
 impl Issuer {
-    /// Makes a new authority: a P-256 key and a root of ten years that can sign members but no further authority.
+    /// Makes a new authority: a P-256 key and a root of ten years that can sign members, and certify one other root.
     ///
     /// P-256 and not Ed25519, because clients built on BoringSSL, gRPC's for Python and C++ among them, refuse the latter.
     pub fn create(cluster: &ClusterId, now: SystemTime) -> Result<Issuer, CreateCaError> {
+        Issuer::create_named(cluster, "root", now)
+    }
+
+    /// Makes the root whose key is kept away from the cluster, for the day on which the other key is lost. As
+    /// [`Issuer::create`] but for its name.
+    pub fn create_recovery(cluster: &ClusterId, now: SystemTime) -> Result<Issuer, CreateCaError> {
+        Issuer::create_named(cluster, "recovery", now)
+    }
+
+    /// The name holds a part of the key's hash, so that no two roots of a cluster have the same: whoever builds a chain
+    /// by names finds the right one.
+    fn create_named(cluster: &ClusterId, what: &str, now: SystemTime) -> Result<Issuer, CreateCaError> {
         let key = KeyPair::generate().map_err(CreateCaError::Sign)?;
-        let params = profile::root(cluster, now).map_err(CreateCaError::Prepare)?;
-        let certificate = params.self_signed(&key).map_err(CreateCaError::Sign)?.der().to_vec();
-        let not_after = profile::whole_seconds(now).map_err(CreateCaError::Prepare)? + ROOT_LIFETIME;
-        Ok(Issuer { cluster: cluster.clone(), ca: rcgen::Issuer::new(params, key), certificate, not_after })
+        let name = format!("{what}-{}", RootId::of(&pin_of(&key.subject_public_key_info())));
+        let params = profile::root(cluster, &name, now).map_err(CreateCaError::Prepare)?;
+        let certificate = params.self_signed(&key).map_err(CreateCaError::Sign)?;
+        Issuer::from_der(certificate.der(), &key.serialize_der()).map_err(CreateCaError::Open)
     }
 
     /// Takes an authority up again from what [`Issuer::certificate_der`] and [`Issuer::key`] gave.
     pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Issuer, OpenCaError> {
-        let (cluster, not_after, spki) = profile::read_root(certificate).ok_or(OpenCaError::Certificate)?;
+        let issuer = Issuer::without_key(certificate)?;
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key.into(), &rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(OpenCaError::Key)?;
-        if key.subject_public_key_info() != spki {
+        if key.subject_public_key_info() != issuer.facts.spki {
             return Err(OpenCaError::Mismatch);
         }
         let ca = rcgen::Issuer::from_ca_cert_der(&certificate.into(), key).map_err(|_| OpenCaError::Certificate)?;
-        Ok(Issuer { cluster, ca, certificate: certificate.to_vec(), not_after })
+        Ok(Issuer { ca: Some(ca), ..issuer })
+    }
+
+    /// The root alone: it can be believed, and it can tell what it has signed, but it signs nothing.
+    pub fn without_key(certificate: &[u8]) -> Result<Issuer, OpenCaError> {
+        let facts = profile::read_root(certificate).ok_or(OpenCaError::Certificate)?;
+        Ok(Issuer { pin: pin_of(&facts.spki), facts, certificate: certificate.to_vec(), ca: None })
+    }
+
+    /// Its name among the cluster's roots.
+    pub fn id(&self) -> RootId {
+        RootId::of(&self.pin)
     }
 
     /// The cluster whose identities it can vouch for.
     pub fn cluster(&self) -> &ClusterId {
-        &self.cluster
+        &self.facts.cluster
     }
 
     /// The CA's certificate, in DER: what every member of the cluster trusts.
@@ -113,20 +154,28 @@ impl Issuer {
 
     /// The last moment at which the CA's certificate is valid.
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.facts.not_after
     }
 
-    /// The CA's private key.
-    pub fn key(&self) -> CaKey {
-        CaKey(Zeroizing::new(self.ca.key().serialize_der()))
+    /// The CA's private key, if it is here.
+    pub fn key(&self) -> Option<CaKey> {
+        self.ca.as_ref().map(|ca| CaKey(Zeroizing::new(ca.key().serialize_der())))
+    }
+
+    /// Whether it can sign.
+    pub fn has_key(&self) -> bool {
+        self.ca.is_some()
     }
 
     /// SHA-256 of the CA's SubjectPublicKeyInfo: what a join token pins.
     pub fn ca_public_key_pin(&self) -> [u8; 32] {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &self.ca.key().subject_public_key_info());
-        let mut pin = [0; 32];
-        pin.copy_from_slice(digest.as_ref());
-        pin
+        self.pin
+    }
+
+    /// Whether a certificate, in DER, names this root's key as the one that signed it. The signature is not checked: for
+    /// certificates that the cluster issued itself.
+    pub fn issued(&self, certificate: &[u8]) -> bool {
+        profile::signer_identifier(certificate).is_some_and(|signer| signer == self.facts.key_identifier)
     }
 
     /// Certifies that `key` is `identity`'s, from one hour before `now` until `lifetime` after it, or until the CA's
@@ -141,20 +190,54 @@ impl Issuer {
         now: SystemTime,
         lifetime: Lifetime,
     ) -> Result<Certificate, IssueError> {
+        let ca = self.ca.as_ref().ok_or(IssueError::NoKey)?;
         let now = profile::whole_seconds(now)?;
-        let (not_before, not_after) = (now - BACKDATED, self.not_after.min(now + lifetime.duration()));
+        let (not_before, not_after) = (now - BACKDATED, self.not_after().min(now + lifetime.duration()));
         if not_after <= now {
             return Err(IssueError::CaExpired);
         }
-        let params = profile::leaf(&self.cluster, identity, not_before, not_after)?;
+        let params = profile::leaf(self.cluster(), identity, not_before, not_after)?;
         let subject = SubjectPublicKeyInfo::from_der(key.spki()).map_err(IssueError::Sign)?;
-        let certificate = params.signed_by(&subject, &self.ca).map_err(IssueError::Sign)?;
+        let certificate = params.signed_by(&subject, ca).map_err(IssueError::Sign)?;
         Ok(Certificate { der: certificate.der().to_vec(), not_before, not_after })
+    }
+
+    /// Certifies another root of the same cluster, under its name: whoever believes this root then believes what the
+    /// other signs, as long as both are valid. In DER.
+    pub fn certify_root(&self, other: &Issuer) -> Result<Vec<u8>, IssueError> {
+        let ca = self.ca.as_ref().ok_or(IssueError::NoKey)?;
+        let not_before = self.facts.not_before.max(other.facts.not_before);
+        let params = profile::cross(&other.facts, not_before, self.not_after().min(other.not_after()))?;
+        let subject = SubjectPublicKeyInfo::from_der(&other.facts.spki).map_err(IssueError::Sign)?;
+        Ok(params.signed_by(&subject, ca).map_err(IssueError::Sign)?.der().to_vec())
     }
 }
 
+impl RootId {
+    fn of(pin: &[u8; 32]) -> RootId {
+        let mut id = [0; 8];
+        id.copy_from_slice(&pin[..8]);
+        RootId(id)
+    }
+}
+
+fn pin_of(spki: &[u8]) -> [u8; 32] {
+    let mut pin = [0; 32];
+    pin.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, spki).as_ref());
+    pin
+}
+
+/// One root is one certificate.
+impl PartialEq for Issuer {
+    fn eq(&self, other: &Issuer) -> bool {
+        self.certificate == other.certificate
+    }
+}
+
+impl Eq for Issuer {}
+
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Issuer").field("cluster", self.cluster()).field("root", &self.id()).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use rcgen::{
     SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use crate::certificate::BACKDATED;
 use crate::identity::{ClusterId, Identity, Kind};
@@ -34,28 +34,79 @@ pub(crate) fn leaf(
     Ok(params)
 }
 
-pub(crate) fn root(cluster: &ClusterId, now: SystemTime) -> Result<CertificateParams, IssueError> {
+/// A root: whoever has it signs members, and certifies one other root of the cluster so that who believes only the one
+/// believes what the other signs.
+pub(crate) fn root(cluster: &ClusterId, common_name: &str, now: SystemTime) -> Result<CertificateParams, IssueError> {
     let now = whole_seconds(now)?;
-    let mut params = base("root", now - BACKDATED, now + ROOT_LIFETIME)?;
+    authority(cluster, common_name, 1, now - BACKDATED, now + ROOT_LIFETIME)
+}
+
+/// Another root's key under its own name, certified by one root: signs members and no further authority.
+pub(crate) fn cross(
+    root: &RootFacts,
+    not_before: SystemTime,
+    not_after: SystemTime,
+) -> Result<CertificateParams, IssueError> {
+    authority(&root.cluster, &root.common_name, 0, not_before, not_after)
+}
+
+fn authority(
+    cluster: &ClusterId,
+    common_name: &str,
+    authorities_below: u8,
+    not_before: SystemTime,
+    not_after: SystemTime,
+) -> Result<CertificateParams, IssueError> {
+    let mut params = base(common_name, not_before, not_after)?;
     // A field of its own: behind another word in the common name, a long name would pass X.509's 64 characters.
     params.distinguished_name.push(DnType::OrganizationName, cluster.as_str());
     // The cluster's name is read back from here, so that a CA cannot be used for a cluster that it was not made for.
     params.subject_alt_names = vec![SanType::URI(cluster.uri().try_into().map_err(IssueError::Sign)?)];
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(authorities_below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
 }
 
-pub(crate) fn read_root(der: &[u8]) -> Option<(ClusterId, SystemTime, Vec<u8>)> {
+/// What a root's certificate says.
+#[derive(Clone)]
+pub(crate) struct RootFacts {
+    pub(crate) cluster: ClusterId,
+    pub(crate) common_name: String,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+    pub(crate) spki: Vec<u8>,
+    /// The identifier by which the certificates that it signs name its key.
+    pub(crate) key_identifier: Vec<u8>,
+}
+
+pub(crate) fn read_root(der: &[u8]) -> Option<RootFacts> {
     let (_, certificate) = X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty())?;
     let names = certificate.subject_alternative_name().ok()??;
     let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
         return None;
     };
-    let cluster = uri.strip_prefix("spiffe://")?.parse().ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    let not_after = UNIX_EPOCH + Duration::from_secs(seconds);
-    certificate.is_ca().then(|| (cluster, not_after, certificate.public_key().raw.to_vec()))
+    let time = |time: ASN1Time| Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).ok()?));
+    let facts = RootFacts {
+        cluster: uri.strip_prefix("spiffe://")?.parse().ok()?,
+        common_name: certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned(),
+        not_before: time(certificate.validity().not_before)?,
+        not_after: time(certificate.validity().not_after)?,
+        spki: certificate.public_key().raw.to_vec(),
+        key_identifier: certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        })?,
+    };
+    certificate.is_ca().then_some(facts)
+}
+
+/// The identifier of the key that signed a certificate, as the certificate names it.
+pub(crate) fn signer_identifier(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+        _ => None,
+    })
 }
 
 fn usages(kind: Kind) -> Vec<ExtendedKeyUsagePurpose> {

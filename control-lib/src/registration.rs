@@ -60,8 +60,8 @@ pub struct Registered {
     pub node: Name,
     /// Its current certificate, in DER.
     pub certificate: Vec<u8>,
-    /// The certificate of the CA that issued it, in DER.
-    pub ca_certificate: Vec<u8>,
+    /// What leads from its certificate to the roots, in DER: the root that issued it first.
+    pub ca_chain: Vec<Vec<u8>>,
     /// The CA certificates that it is to believe, in DER.
     pub roots: Vec<Vec<u8>>,
     /// The last moment at which its certificate is valid.

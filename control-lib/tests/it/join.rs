@@ -32,7 +32,7 @@ fn a_board_with_a_token_becomes_a_node() {
     let node = control.node(&name("pi-7")).unwrap();
     assert_eq!((&registered.node, registered.revision), (&node.name, revision));
     assert_eq!(registered.certificate, node.certificate.der);
-    assert_eq!(registered.ca_certificate, control.issuer().certificate_der());
+    assert_eq!(registered.ca_chain, [control.issuer().certificate_der()]);
     assert_eq!((registered.not_after, registered.renew_at), (node.certificate.not_after, node.certificate.renew_at()));
     assert_eq!(PublicKey::from_certificate(&registered.certificate).unwrap(), node.public_key);
 }

@@ -13,12 +13,13 @@ mod names;
 mod presence;
 mod renew;
 mod revocation;
+mod rotation;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented,
+    AuditRow, Authority, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented,
     RegisterRefusal, Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -46,8 +47,14 @@ fn anna() -> Identity {
     Identity::operator(name("anna"))
 }
 
+fn authority() -> Authority {
+    let recovery = Issuer::create_recovery(&cluster(), start()).unwrap();
+    let recovery = Issuer::without_key(recovery.certificate_der()).unwrap();
+    Authority::new(Issuer::create(&cluster(), start()).unwrap(), recovery).unwrap()
+}
+
 fn control() -> Control {
-    Control::new(Issuer::create(&cluster(), start()).unwrap())
+    Control::new(authority())
 }
 
 /// A control plane on which `anna` made a token of `uses` uses for a day.

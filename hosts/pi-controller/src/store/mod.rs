@@ -9,7 +9,7 @@ mod sqlite;
 mod tests;
 mod write;
 
-use control_lib::{Change, ClusterId};
+use control_lib::{Authority, Change, ClusterId};
 
 pub use sqlite::Store;
 
@@ -20,7 +20,10 @@ pub struct Loaded {
     pub cluster: Option<ClusterId>,
     /// The revision that was committed last; 0 if none was.
     pub revision: u64,
-    /// Each node, token and operator as the change that puts it there. The audit is read with [`Store::audit`].
+    /// The roots, without their keys; absent if they were never committed.
+    pub authority: Option<Authority>,
+    /// The number of the time line, and each node, token and operator, as the change that puts it there. The audit is read
+    /// with [`Store::audit`].
     pub changes: Vec<Change>,
 }
 
@@ -84,5 +87,16 @@ pub enum CommitError {
     Revision(u64),
     /// SQLite could not write; the store is as it was.
     #[error("look at the store's disk: the transaction was not committed")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Why no copy was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The file could not be made.
+    #[error("cannot make the file for a copy of the store")]
+    Create(#[source] std::io::Error),
+    /// SQLite could not read the store or write the copy.
+    #[error("look at the store's file and its disk: it cannot be copied")]
     Sqlite(#[from] rusqlite::Error),
 }

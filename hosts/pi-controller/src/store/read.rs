@@ -2,10 +2,11 @@
 
 use std::error::Error as StdError;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, ClusterId, Exclusion, Inventory, Labels, Node, Operator, PublicKey, RevokedKey, TokenRecord,
+    AuditRow, Authority, Certificate, ClusterId, Exclusion, Inventory, Issuer, Labels, Node, Operator, PublicKey, RevokedKey, Root, TokenRecord,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
@@ -14,6 +15,23 @@ pub(super) fn meta(connection: &Connection) -> Result<(Option<ClusterId>, u64)> 
     connection.query_row("SELECT cluster, revision FROM meta", [], |row| {
         Ok((optional(row, "cluster")?, row.get::<_, i64>("revision")?.cast_unsigned()))
     })
+}
+
+pub(super) fn epoch(connection: &Connection) -> Result<u64> {
+    connection.query_row("SELECT epoch FROM meta", [], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+}
+
+/// The roots, without keys; absent until the first commit of them.
+pub(super) fn authority(connection: &Connection) -> Result<Option<Authority>> {
+    let roots = all(connection, "SELECT * FROM roots ORDER BY certificate", [], |row| {
+        let issuer = Issuer::without_key(row.get_ref("certificate")?.as_blob()?).map_err(invalid)?;
+        Ok(Root { place: parsed(row, "place")?, issuer: Arc::new(issuer), cross: row.get("cross")? })
+    })?;
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let version = connection.query_row("SELECT roots_version FROM meta", [], |row| row.get::<_, i64>(0))?;
+    Authority::from_roots(roots, version.cast_unsigned()).map(Some).map_err(invalid)
 }
 
 pub(super) fn tokens(connection: &Connection) -> Result<Vec<TokenRecord>> {

@@ -3,9 +3,19 @@
 CREATE TABLE meta (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     cluster  TEXT,             -- absent until the store is bound to a cluster
-    revision INTEGER NOT NULL  -- rises by one per committed transaction
+    revision INTEGER NOT NULL, -- rises by one per committed transaction
+    epoch    INTEGER NOT NULL, -- rises by one when the cluster goes on from a backup
+    roots_version INTEGER NOT NULL
 ) STRICT;
-INSERT INTO meta (one, cluster, revision) VALUES (1, NULL, 0);
+INSERT INTO meta (one, cluster, revision, epoch, roots_version) VALUES (1, NULL, 0, 0, 0);
+
+-- Certificates only: the keys are files of their own, so that no copy of this database can sign.
+CREATE TABLE roots (
+    certificate BLOB PRIMARY KEY,
+    place       TEXT NOT NULL,
+    cross       BLOB -- the same key certified by another root
+) STRICT;
+CREATE UNIQUE INDEX one_root_signs ON roots (place) WHERE place IN ('signing', 'recovery');
 
 CREATE TABLE tokens (
     id         TEXT PRIMARY KEY,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use control_lib::{AuditRow, Change, ClusterId};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{BindError, CommitError, LoadError, Loaded, OpenError, read, write};
+use super::{BindError, CommitError, CopyError, LoadError, Loaded, OpenError, read, write};
 
 /// The schema that this release writes, kept in SQLite's `user_version`.
 const SCHEMA: u32 = 2;
@@ -57,8 +57,23 @@ impl Store {
         let operators = read::operators(&snapshot)?.into_iter().map(Change::PutOperator);
         let exclusions = read::exclusions(&snapshot)?.into_iter().map(Change::PutExclusion);
         let revoked_keys = read::revoked_keys(&snapshot)?.into_iter().map(Change::PutRevokedKey);
-        let changes = tokens.chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys).collect();
-        Ok(Loaded { cluster, revision, changes })
+        let epoch = Some(read::epoch(&snapshot)?).filter(|epoch| *epoch > 0).map(Change::PutEpoch);
+        let changes = epoch.into_iter().chain(tokens).chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys);
+        let changes = changes.collect();
+        Ok(Loaded { cluster, revision, authority: read::authority(&snapshot)?, changes })
+    }
+
+    /// Writes all of it as of one moment, the audit too, to a new file at `path`, mode 0600. Others may write to the store
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If the file exists or cannot be written.
+    pub fn copy_to(&self, path: &Path) -> Result<(), CopyError> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(CopyError::Create)?;
+        let name = path.to_str().ok_or_else(|| CopyError::Create(io::ErrorKind::InvalidFilename.into()))?;
+        self.connection.execute("VACUUM INTO ?1", [name])?;
+        Ok(())
     }
 
     /// Up to `limit` audit rows after the row numbered `after` (0: from the start), oldest first, with their numbers.

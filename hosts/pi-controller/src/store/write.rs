@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Change, Exclusion, Node, Operator, RevokedKey, TokenRecord};
+use control_lib::{AuditRow, Authority, Change, Exclusion, Node, Operator, RevokedKey, Root, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
 
@@ -19,6 +19,8 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         Change::DropRevokedKey(fingerprint) => {
             connection.execute("DELETE FROM revoked_keys WHERE fingerprint = ?1", [fingerprint]).map(drop)
         }
+        Change::PutAuthority(authority) => put_authority(connection, authority),
+        Change::PutEpoch(epoch) => put_epoch(connection, *epoch),
         Change::Audit(row) => append_audit(connection, row),
     }
 }
@@ -145,6 +147,22 @@ fn put_revoked_key(connection: &Connection, key: &RevokedKey) -> Result<()> {
     let RevokedKey { fingerprint, subject, until } = key;
     let put = "INSERT OR REPLACE INTO revoked_keys (fingerprint, subject, until) VALUES (?1, ?2, ?3)";
     connection.execute(put, params![fingerprint, subject.to_string(), Nanos(*until)])?;
+    Ok(())
+}
+
+/// Their keys are the key folder's.
+fn put_authority(connection: &Connection, authority: &Authority) -> Result<()> {
+    connection.execute("DELETE FROM roots", [])?;
+    let mut put = connection.prepare("INSERT INTO roots (certificate, place, cross) VALUES (?1, ?2, ?3)")?;
+    for Root { place, issuer, cross } in authority.roots() {
+        put.execute(params![issuer.certificate_der(), place.as_str(), cross])?;
+    }
+    connection.execute("UPDATE meta SET roots_version = ?1", [authority.roots_version().cast_signed()])?;
+    Ok(())
+}
+
+fn put_epoch(connection: &Connection, epoch: u64) -> Result<()> {
+    connection.execute("UPDATE meta SET epoch = ?1", [epoch.cast_signed()])?;
     Ok(())
 }
 
