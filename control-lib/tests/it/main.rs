@@ -7,8 +7,10 @@ mod csr;
 mod issuer;
 mod join;
 mod names;
+mod operators;
 mod presence;
 mod renew;
+mod scopes;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
