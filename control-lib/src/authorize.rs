@@ -38,6 +38,24 @@ pub enum Denied {
         /// What would have been enough.
         role: Role,
     },
+    /// The operator has the role, but not for the whole fleet.
+    #[error("operator/{operator} has the role {role} for some nodes only; ask somebody who has it for all")]
+    Limited {
+        /// Who called.
+        operator: Name,
+        /// What reaches too few nodes.
+        role: Role,
+    },
+    /// The operator has the role, but not for this node, whether it exists or not.
+    #[error("operator/{operator} lacks the role {role} for node/{node}; ask an admin")]
+    OutOfReach {
+        /// Who called.
+        operator: Name,
+        /// What would have been enough.
+        role: Role,
+        /// The node as it was asked for.
+        node: Name,
+    },
     /// The method is for another kind of member.
     #[error("{who} may not call this; use a certificate of kind {needs}")]
     WrongKind {
@@ -87,10 +105,12 @@ impl Control {
         self.check_known(who)?;
         self.check_approved(who, access)?;
         match (access, who.kind) {
-            (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission),
+            (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission, true),
+            (Access::Within(permission), Kind::Operator) => self.check_role(&who.name, permission, false),
+            (Access::AnyOperator, Kind::Operator) => Ok(()),
             (Access::Node | Access::NodeOrToken, Kind::Node) => Ok(()),
             (Access::Controller, Kind::Controller) | (Access::Member, _) => Ok(()),
-            (Access::Operator(_), _) => Err(wrong_kind(who, Kind::Operator)),
+            (Access::Operator(_) | Access::Within(_) | Access::AnyOperator, _) => Err(wrong_kind(who, Kind::Operator)),
             (Access::Node | Access::NodeOrToken, _) => Err(wrong_kind(who, Kind::Node)),
             (Access::Controller, _) => Err(wrong_kind(who, Kind::Controller)),
         }
@@ -125,11 +145,16 @@ impl Control {
         }
     }
 
-    fn check_role(&self, operator: &Name, permission: Permission) -> Result<(), Denied> {
+    fn check_role(&self, operator: &Name, permission: Permission, everywhere: bool) -> Result<(), Denied> {
         let role = permission.role();
-        match self.operator(operator) {
-            Some(found) if found.has(role) => Ok(()),
-            _ => Err(Denied::LacksRole { operator: operator.clone(), role }),
+        let name = || operator.clone();
+        match self.operator(operator).map(|found| &found.grants) {
+            Some(grants) if !grants.has(role) => Err(Denied::LacksRole { operator: name(), role }),
+            Some(grants) if everywhere && !grants.has_everywhere(role) => {
+                Err(Denied::Limited { operator: name(), role })
+            }
+            Some(_) => Ok(()),
+            None => Err(Denied::UnknownOperator(name())),
         }
     }
 }

@@ -1,20 +1,28 @@
 //! People, and programs that act for them.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
+use crate::certificate::{Certificate, Lifetime};
 use crate::control::{Change, Control, Decision};
+use crate::grants::Grants;
 use crate::identity::{Identity, Kind, Name};
+use crate::issuer::IssueError;
+use crate::key::PublicKey;
 use crate::permission::Role;
+use crate::scope::ScopeError;
 
-/// Somebody who may do something. The certificate is issued apart and knows nothing of the roles.
+/// Somebody who may do something. The certificate knows nothing of the roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
     /// The name, as in the certificate.
     pub name: Name,
-    /// What they may do; nothing if empty.
-    pub roles: BTreeSet<Role>,
+    /// What they may do, and how far it reaches; nothing if empty.
+    pub grants: Grants,
+    /// How long each of their certificates lasts.
+    pub lifetime: Lifetime,
+    /// The end of the certificate that was issued last; absent if none was issued here.
+    pub expires: Option<SystemTime>,
     /// Who added them.
     pub created_by: Identity,
     /// When they were added.
@@ -22,9 +30,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Whether one of the roles is `role` or contains it.
+    /// Whether one of the roles is `role` or contains it, be it for a few nodes only.
     pub fn has(&self, role: Role) -> bool {
-        self.roles.contains(&role) || self.roles.contains(&Role::Admin)
+        self.grants.has(role)
     }
 }
 
@@ -34,11 +42,24 @@ pub struct OperatorSpec {
     /// The name.
     pub name: Name,
     /// What they may do, at least one role.
-    pub roles: BTreeSet<Role>,
+    pub grants: Grants,
+    /// How long each of their certificates is to last.
+    pub lifetime: Lifetime,
+    /// The key to be certified at once; `None` where that is done apart.
+    pub key: Option<PublicKey>,
+}
+
+/// A new operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// As stored.
+    pub operator: Operator,
+    /// For the key, if there was one.
+    pub certificate: Option<Certificate>,
 }
 
 /// Why no operator was added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AddOperatorRefusal {
     /// There is an operator of that name.
     #[error("choose another name: operator/{0} exists")]
@@ -46,60 +67,174 @@ pub enum AddOperatorRefusal {
     /// No role at all.
     #[error("give the operator at least one role")]
     NoRole,
-    /// A role that the asker has not, and so cannot give.
-    #[error("ask somebody who has the role {0}: nobody gives a role above their own")]
+    /// A role that the asker has not, or not as far, and so cannot give.
+    #[error("ask somebody who has the role {0} as far as it is to reach: nobody gives more than their own")]
     AboveOwn(Role),
-    /// A node asked.
-    #[error("ask an operator: a node adds nobody")]
-    NotOperator,
+    /// A node asked, or an operator who is no admin.
+    #[error("ask an admin: only admins add operators")]
+    NotAdmin,
+    /// The key is another's.
+    #[error("make a new key: this one is that of node/{0}")]
+    KeyTaken(Name),
+    /// No certificate could be issued. Not the asker's fault.
+    #[error("try again later: no certificate could be issued")]
+    Issue(#[source] IssueError),
+}
+
+/// Why an operator's roles stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeRolesRefusal {
+    /// There is no operator of that name.
+    #[error("list the operators to see their names: there is no operator/{0}")]
+    Unknown(Name),
+    /// What is given, or what the operator has or would have, goes further than the asker's own.
+    #[error("ask somebody who has the role {0} as far as it is to reach: nobody changes more than their own")]
+    AboveOwn(Role),
+    /// A node asked, or an operator who is no admin.
+    #[error("ask an admin: only admins change roles")]
+    NotAdmin,
+    /// The operator lacks a role that was to be taken.
+    #[error("leave it: operator/{0} has not the role {1}")]
+    NotHeld(Name, Role),
+    /// Nobody would be left who can do everything.
+    #[error("add another admin first: operator/{0} is the last one who may administer the whole fleet")]
+    LastAdmin(Name),
+    /// Together they are too much.
+    #[error("limit the operator less")]
+    Scope(#[source] ScopeError),
 }
 
 impl Control {
-    /// Adds an operator. `who` can give the roles that they have themselves; a controller, which is how the first
-    /// operator comes into being on the machine itself, can give any.
+    /// Adds an operator, and certifies their key if there is one. `who` can give what they have themselves; a
+    /// controller, which is how the first operator comes into being on the machine itself, can give anything.
     pub fn add_operator(
         &self,
         now: SystemTime,
         who: &Identity,
         spec: OperatorSpec,
-    ) -> Decision<Result<Operator, AddOperatorRefusal>> {
-        let row = |outcome, detail| AuditRow {
-            at: now,
-            who: who.to_string(),
-            action: "operator.add".into(),
-            subject: Identity::operator(spec.name.clone()).to_string(),
-            outcome,
-            detail,
-        };
-        if let Err(refusal) = self.check_operator(who, &spec) {
-            let row = row(Outcome::Denied, refusal.to_string());
-            return Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) };
+    ) -> Decision<Result<Admitted, AddOperatorRefusal>> {
+        let name = spec.name.clone();
+        match self.admit_operator(now, who, spec) {
+            Ok(admitted) => {
+                let detail = format!("roles {}", admitted.operator.grants);
+                let row = audit_row(now, who, "operator.add", &name, Outcome::Allowed, detail);
+                let put = Change::PutOperator(admitted.operator.clone());
+                Decision { changes: vec![put, Change::Audit(row)], answer: Ok(admitted) }
+            }
+            Err(refusal) => {
+                let row = audit_row(now, who, "operator.add", &name, Outcome::Denied, refusal.to_string());
+                Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) }
+            }
         }
-        let roles: Vec<_> = spec.roles.iter().map(|role| role.as_str()).collect();
-        let row = row(Outcome::Allowed, format!("roles {}", roles.join(", ")));
-        let operator =
-            Operator { name: spec.name.clone(), roles: spec.roles, created_by: who.clone(), created_at: now };
-        Decision { changes: vec![Change::PutOperator(operator.clone()), Change::Audit(row)], answer: Ok(operator) }
     }
 
-    fn check_operator(&self, who: &Identity, spec: &OperatorSpec) -> Result<(), AddOperatorRefusal> {
-        if self.operator(&spec.name).is_some() {
-            return Err(AddOperatorRefusal::Exists(spec.name.clone()));
-        }
-        if spec.roles.is_empty() {
+    fn admit_operator(
+        &self,
+        now: SystemTime,
+        who: &Identity,
+        spec: OperatorSpec,
+    ) -> Result<Admitted, AddOperatorRefusal> {
+        let OperatorSpec { name, grants, lifetime, key } = spec;
+        if grants.is_empty() {
             return Err(AddOperatorRefusal::NoRole);
         }
-        match who.kind {
-            Kind::Controller => Ok(()),
-            Kind::Node => Err(AddOperatorRefusal::NotOperator),
-            Kind::Operator => match spec.roles.iter().find(|role| !self.can_give(&who.name, **role)) {
-                Some(role) => Err(AddOperatorRefusal::AboveOwn(*role)),
-                None => Ok(()),
-            },
+        let own = self.admin_grants(who).ok_or(AddOperatorRefusal::NotAdmin)?;
+        if let Some(role) = own.first_above(&grants) {
+            return Err(AddOperatorRefusal::AboveOwn(role));
+        }
+        if self.operator(&name).is_some() {
+            return Err(AddOperatorRefusal::Exists(name));
+        }
+        if let Some(node) = key.as_ref().and_then(|key| self.node_with(key)) {
+            return Err(AddOperatorRefusal::KeyTaken(node.name.clone()));
+        }
+        let identity = Identity::operator(name.clone());
+        let certificate = key.map(|key| self.issuer().issue(&key, &identity, now, lifetime));
+        let certificate = certificate.transpose().map_err(AddOperatorRefusal::Issue)?;
+        let expires = certificate.as_ref().map(|certificate| certificate.not_after);
+        let operator = Operator { name, grants, lifetime, expires, created_by: who.clone(), created_at: now };
+        Ok(Admitted { operator, certificate })
+    }
+
+    /// Gives an operator roles (one that they have gets the new limits) and takes others away; acts from the next call
+    /// on. `who` must have all that the operator has before and after.
+    pub fn change_roles(
+        &self,
+        now: SystemTime,
+        who: &Identity,
+        name: &Name,
+        give: &Grants,
+        take: &[Role],
+    ) -> Decision<Result<Operator, ChangeRolesRefusal>> {
+        match self.changed_roles(who, name, give, take) {
+            Ok(operator) => {
+                let detail = format!("roles {}", operator.grants);
+                let row = audit_row(now, who, "operator.roles", name, Outcome::Allowed, detail);
+                let put = Change::PutOperator(operator.clone());
+                Decision { changes: vec![put, Change::Audit(row)], answer: Ok(operator) }
+            }
+            Err(refusal) => {
+                let row = audit_row(now, who, "operator.roles", name, Outcome::Denied, refusal.to_string());
+                Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) }
+            }
         }
     }
 
-    fn can_give(&self, who: &Name, role: Role) -> bool {
-        self.operator(who).is_some_and(|operator| operator.has(role))
+    fn changed_roles(
+        &self,
+        who: &Identity,
+        name: &Name,
+        give: &Grants,
+        take: &[Role],
+    ) -> Result<Operator, ChangeRolesRefusal> {
+        let own = self.admin_grants(who).ok_or(ChangeRolesRefusal::NotAdmin)?;
+        let operator = self.operator(name).ok_or_else(|| ChangeRolesRefusal::Unknown(name.clone()))?;
+        let mut grants = operator.grants.with(give).map_err(ChangeRolesRefusal::Scope)?;
+        for role in take {
+            if !grants.iter().any(|(held, _)| held == *role) {
+                return Err(ChangeRolesRefusal::NotHeld(name.clone(), *role));
+            }
+            grants = grants.without(*role);
+        }
+        let above = [&operator.grants, give, &grants].into_iter().find_map(|all| own.first_above(all));
+        if let Some(role) = above {
+            return Err(ChangeRolesRefusal::AboveOwn(role));
+        }
+        let loses = operator.grants.has_everywhere(Role::Admin) && !grants.has_everywhere(Role::Admin);
+        if loses && !self.has_another_admin(name) {
+            return Err(ChangeRolesRefusal::LastAdmin(name.clone()));
+        }
+        Ok(Operator { grants, ..operator.clone() })
     }
+
+    /// Whether somebody else than `name` is an admin of everything, and let in.
+    pub(crate) fn has_another_admin(&self, name: &Name) -> bool {
+        let is_let_in = |other: &Operator| self.exclusion(&Identity::operator(other.name.clone())).is_none();
+        let mut others = self.operators().filter(|other| other.name != *name);
+        others.any(|other| other.grants.has_everywhere(Role::Admin) && is_let_in(other))
+    }
+
+    /// What `who` may hand on: a controller anything, an admin their own, nobody else anything.
+    pub(crate) fn admin_grants(&self, who: &Identity) -> Option<Grants> {
+        match who.kind {
+            Kind::Controller => Some(Grants::admin()),
+            Kind::Node => None,
+            Kind::Operator => {
+                let grants = &self.operator(&who.name)?.grants;
+                grants.has(Role::Admin).then(|| grants.clone())
+            }
+        }
+    }
+}
+
+pub(crate) fn audit_row(
+    at: SystemTime,
+    who: &Identity,
+    action: &str,
+    name: &Name,
+    outcome: Outcome,
+    detail: String,
+) -> AuditRow {
+    let subject = Identity::operator(name.clone()).to_string();
+    AuditRow { at, who: who.to_string(), action: action.into(), subject, outcome, detail }
 }

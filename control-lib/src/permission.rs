@@ -43,6 +43,14 @@ impl Role {
             Role::Enroller => "enroller",
         }
     }
+
+    /// Whether a node asks for it; of the others it need not know.
+    pub const fn is_of_nodes(self) -> bool {
+        match self {
+            Role::Viewer | Role::Logs | Role::Gpio | Role::Exec | Role::Shell | Role::Admin => true,
+            Role::Provision | Role::Enroller => false,
+        }
+    }
 }
 
 impl fmt::Display for Role {
@@ -79,10 +87,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens and taking them back; approving and rejecting nodes.
     Enrol,
-    /// Locking, unlocking and revoking.
-    Exclude,
-    /// Assigning labels, on which the rights of others depend.
-    Label,
+    /// Everything that changes who is trusted, and with what.
+    Administer,
 }
 
 impl Permission {
@@ -95,8 +101,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
-            Permission::Exclude => Role::Admin,
-            Permission::Label => Role::Admin,
+            Permission::Administer => Role::Admin,
         }
     }
 }
@@ -104,8 +109,12 @@ impl Permission {
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Operators that have the permission.
+    /// Operators that have the permission for the whole fleet.
     Operator(Permission),
+    /// Operators that have the permission, be it for some nodes only: who answers the method asks how far it reaches.
+    Within(Permission),
+    /// Every known operator: the method is about themselves, or asks more of who asks for others.
+    AnyOperator,
     /// Enrolled nodes.
     Node,
     /// Enrolled nodes, and whoever holds a live join token.
@@ -118,34 +127,39 @@ pub enum Access {
 
 /// Every method that can be called on the control plane. What is not here is denied to everybody.
 pub const METHODS: &[(&str, Access)] = &[
-    ("/pi.agent.v1.NodeAgent/CancelJob", Access::Operator(Permission::Exec)),
-    ("/pi.agent.v1.NodeAgent/ControlGPIO", Access::Operator(Permission::Gpio)),
-    ("/pi.agent.v1.NodeAgent/ExecuteCommand", Access::Operator(Permission::Exec)),
-    ("/pi.agent.v1.NodeAgent/ExecuteStream", Access::Operator(Permission::Exec)),
-    ("/pi.agent.v1.NodeAgent/GetJob", Access::Operator(Permission::Exec)),
-    ("/pi.agent.v1.NodeAgent/GetSystemMetrics", Access::Operator(Permission::View)),
-    ("/pi.agent.v1.NodeAgent/HealthCheck", Access::Operator(Permission::View)),
-    ("/pi.agent.v1.NodeAgent/ListJobs", Access::Operator(Permission::Exec)),
-    ("/pi.agent.v1.NodeAgent/ScanI2c", Access::Operator(Permission::Gpio)),
-    ("/pi.agent.v1.NodeAgent/StreamGPIO", Access::Operator(Permission::Gpio)),
-    ("/pi.agent.v1.NodeAgent/StreamLogs", Access::Operator(Permission::Logs)),
-    ("/pi.agent.v1.NodeAgent/StreamMetrics", Access::Operator(Permission::View)),
-    ("/pi.agent.v1.NodeAgent/TransferI2c", Access::Operator(Permission::Gpio)),
-    ("/pi.agent.v1.NodeAgent/TransferSpi", Access::Operator(Permission::Gpio)),
-    ("/pi.agent.v1.NodeAgent/WatchGPIO", Access::Operator(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/CancelJob", Access::Within(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/ControlGPIO", Access::Within(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/ExecuteCommand", Access::Within(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/ExecuteStream", Access::Within(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/GetJob", Access::Within(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/GetSystemMetrics", Access::Within(Permission::View)),
+    ("/pi.agent.v1.NodeAgent/HealthCheck", Access::Within(Permission::View)),
+    ("/pi.agent.v1.NodeAgent/ListJobs", Access::Within(Permission::Exec)),
+    ("/pi.agent.v1.NodeAgent/ScanI2c", Access::Within(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/StreamGPIO", Access::Within(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/StreamLogs", Access::Within(Permission::Logs)),
+    ("/pi.agent.v1.NodeAgent/StreamMetrics", Access::Within(Permission::View)),
+    ("/pi.agent.v1.NodeAgent/TransferI2c", Access::Within(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/TransferSpi", Access::Within(Permission::Gpio)),
+    ("/pi.agent.v1.NodeAgent/WatchGPIO", Access::Within(Permission::Gpio)),
     ("/pi.control.v1.ControlPlane/RegisterNode", Access::NodeOrToken),
     ("/pi.control.v1.ControlPlane/ReportHealth", Access::Node),
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
     ("/pi.fleet.v1.Enrolment/ApproveNode", Access::Operator(Permission::Enrol)),
-    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Label)),
+    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),
-    ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
-    ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
-    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Fleet/GetNode", Access::Within(Permission::View)),
+    ("/pi.fleet.v1.Fleet/ListNodes", Access::Within(Permission::View)),
+    ("/pi.fleet.v1.Operators/AddOperator", Access::Within(Permission::Administer)),
+    ("/pi.fleet.v1.Operators/ChangeRoles", Access::Within(Permission::Administer)),
+    ("/pi.fleet.v1.Operators/GetOperator", Access::AnyOperator),
+    ("/pi.fleet.v1.Operators/ListOperators", Access::Within(Permission::Administer)),
+    ("/pi.fleet.v1.Operators/RenewCertificate", Access::AnyOperator),
+    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Tokens/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/ListTokens", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/RevokeToken", Access::Operator(Permission::Enrol)),

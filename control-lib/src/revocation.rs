@@ -120,13 +120,9 @@ impl Control {
         if kind == ExclusionKind::Locked && self.is_revoked(subject) {
             return Err(ExclusionRefusal::ForGood(subject.clone()));
         }
-        let is_admin = |name: &Name| self.operator(name).is_some_and(|operator| operator.has(Role::Admin));
-        let is_left = |name: &Name| self.exclusion(&Identity::operator(name.clone())).is_none();
-        let mut others = self.operators().map(|operator| &operator.name).filter(|name| **name != subject.name);
-        if subject.kind == Kind::Operator
-            && is_admin(&subject.name)
-            && !others.any(|name| is_admin(name) && is_left(name))
-        {
+        let operator = (subject.kind == Kind::Operator).then(|| self.operator(&subject.name)).flatten();
+        let is_admin = operator.is_some_and(|operator| operator.grants.has_everywhere(Role::Admin));
+        if is_admin && !self.has_another_admin(&subject.name) {
             return Err(ExclusionRefusal::LastAdmin(subject.clone()));
         }
         Ok(())

@@ -4,6 +4,10 @@
 // Generated code is not ours to tidy.
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 
+mod methods;
+
+pub use methods::{METHODS, without_row};
+
 /// What a node does.
 pub mod agent {
     /// First version.

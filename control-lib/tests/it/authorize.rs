@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use control_lib::{Access, Caller, Control, Denied, Identity, METHODS, OperatorSpec, Outcome, Role, access};
+use control_lib::{Access, Caller, Control, Denied, Identity, METHODS, Outcome, Role, Scope, access};
 
-use crate::{commit, control_with_token, join, key, name, start};
+use crate::operators::add_operator;
+use crate::{control_with_token, join, key, name, start};
 
 /// A control plane with the node `pi-7`, an operator named after each role, and `nobody` without any.
 fn populated() -> Control {
@@ -12,9 +13,7 @@ fn populated() -> Control {
     join(&mut control, "pi-7", &key()).unwrap();
     let c1 = Identity::controller(name("c1"));
     for role in Role::ALL {
-        let spec = OperatorSpec { name: name(role.as_str()), roles: BTreeSet::from([role]) };
-        let decision = control.add_operator(start(), &c1, spec);
-        commit(&mut control, decision).unwrap();
+        add_operator(&mut control, &c1, role.as_str(), &[(role, Scope::UNLIMITED)]).unwrap();
     }
     control
 }
@@ -65,6 +64,11 @@ const MATRIX: &str = "
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/ApproveNode
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/RejectNode
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Enrolment/LabelNode
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/AddOperator
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ChangeRoles
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ListOperators
+    x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/GetOperator
+    x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/RenewCertificate
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch
@@ -144,9 +148,8 @@ fn a_certificate_whose_holder_is_gone_opens_nothing() {
 #[test]
 fn several_roles_add_up() {
     let mut control = populated();
-    let spec = OperatorSpec { name: name("ben"), roles: BTreeSet::from([Role::Viewer, Role::Logs]) };
-    let decision = control.add_operator(start(), &Identity::controller(name("c1")), spec);
-    commit(&mut control, decision).unwrap();
+    let both = [(Role::Viewer, Scope::UNLIMITED), (Role::Logs, Scope::UNLIMITED)];
+    add_operator(&mut control, &Identity::controller(name("c1")), "ben", &both).unwrap();
     let may = |method| control.authorize(&operator("ben"), method).is_ok();
     assert!(may("/pi.agent.v1.NodeAgent/HealthCheck") && may("/pi.agent.v1.NodeAgent/StreamLogs"));
     assert!(!may("/pi.agent.v1.NodeAgent/ControlGPIO"));

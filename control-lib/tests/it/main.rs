@@ -10,10 +10,12 @@ mod issuer;
 mod join;
 mod labels;
 mod names;
+mod operators;
 mod presence;
 mod renew;
 mod revocation;
 mod rotation;
+mod scopes;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,14 +1,14 @@
 //! Who is kept out, for how long, and what brings them back.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use control_lib::{
-    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionKind, ExclusionRefusal, Identity,
-    OperatorSpec, Outcome, Presented, PublicKey, RegisterRefusal, Role, Shown, Text,
+    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionKind, ExclusionRefusal, Identity, Outcome,
+    Presented, PublicKey, RegisterRefusal, Role, Scope, Shown, Text,
 };
 use rcgen::{KeyPair, PublicKeyData};
 
+use crate::operators::add_operator;
 use crate::{
     DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, join, key, make_token, name, refused,
     request, start, token_spec,
@@ -35,8 +35,7 @@ fn populated(key: &KeyPair) -> Control {
 }
 
 fn add(control: &mut Control, operator: &str, role: Role) {
-    let spec = OperatorSpec { name: name(operator), roles: BTreeSet::from([role]) };
-    commit(control, control.add_operator(start(), &Identity::controller(name("c1")), spec)).unwrap();
+    add_operator(control, &Identity::controller(name("c1")), operator, &[(role, Scope::UNLIMITED)]).unwrap();
 }
 
 /// Decides and does what a host does with the decision.
@@ -176,7 +175,7 @@ fn a_locked_or_revoked_operator_calls_nothing() {
         assert_eq!(denied, Err(Denied::Excluded(handshake.clone().unwrap_err())));
         assert_eq!(handshake.unwrap_err().is_for_good(), kind == ExclusionKind::Revoked);
         // every node is told; of nodes none is told, since no node lets another one in
-        assert_eq!(control.trust_bundle().denied_identities, BTreeSet::from([bob]));
+        assert_eq!(control.trust_bundle().denied_identities, [bob].into());
     }
     let mut control = populated(&key());
     revoke(&mut control, &pi_7()).unwrap();

@@ -1,12 +1,8 @@
-//! Making join tokens and operators.
+//! Making join tokens.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use control_lib::{
-    AddOperatorRefusal, Change, Control, CreateTokenRefusal, Identity, Labels, OperatorSpec, Outcome,
-    RevokeTokenRefusal, Role, TokenId, TokenSpec,
-};
+use control_lib::{Change, CreateTokenRefusal, Labels, Outcome, RevokeTokenRefusal, TokenId, TokenSpec};
 
 use crate::{
     DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, make_token, name, refused, start,
@@ -84,54 +80,6 @@ fn after_a_restore_no_token_is_good() {
     assert_eq!(commit(&mut control, decision), 2);
     assert!(!control.live_token(start() + HOUR, &TOKEN) && !control.live_token(start() + HOUR, &OTHER_TOKEN));
     assert_eq!(control.revoke_all_tokens(start() + HOUR, &anna()).changes, []);
-}
-
-fn roles<const N: usize>(roles: [Role; N]) -> BTreeSet<Role> {
-    BTreeSet::from(roles)
-}
-
-fn add(control: &mut Control, who: &Identity, operator: &str, roles: BTreeSet<Role>) -> Result<(), AddOperatorRefusal> {
-    let spec = OperatorSpec { name: name(operator), roles };
-    commit(control, control.add_operator(start(), who, spec)).map(drop)
-}
-
-#[test]
-fn an_operator_is_recorded_and_audited() {
-    let control = control();
-    let first = OperatorSpec { name: name("anna"), roles: roles([Role::Admin]) };
-    let decision = control.add_operator(start(), &Identity::controller(name("c1")), first);
-    let operator = decision.answer.unwrap();
-    assert_eq!((&operator.name, operator.created_at), (&name("anna"), start()));
-    assert_eq!(decision.changes[0], Change::PutOperator(operator));
-    let row = audit(&decision.changes);
-    assert_eq!((row.who.as_str(), row.subject.as_str()), ("controller/c1", "operator/anna"));
-    assert_eq!((row.action.as_str(), row.detail.as_str()), ("operator.add", "roles admin"));
-}
-
-#[test]
-fn nobody_gives_a_role_above_their_own() {
-    let mut control = control();
-    add(&mut control, &Identity::controller(name("c1")), "anna", roles([Role::Admin])).unwrap();
-    add(&mut control, &anna(), "ben", roles([Role::Gpio, Role::Viewer])).unwrap();
-    let ben = Identity::operator(name("ben"));
-    add(&mut control, &ben, "cleo", roles([Role::Gpio])).unwrap();
-    let above = |role| Err(AddOperatorRefusal::AboveOwn(role));
-    assert_eq!(add(&mut control, &ben, "dora", roles([Role::Gpio, Role::Exec])), above(Role::Exec));
-    assert_eq!(add(&mut control, &ben, "dora", roles([Role::Admin])), above(Role::Admin));
-    assert_eq!(add(&mut control, &Identity::operator(name("eve")), "dora", roles([Role::Viewer])), above(Role::Viewer));
-    assert!(control.operator(&name("dora")).is_none());
-}
-
-#[test]
-fn other_operators_are_refused() {
-    let mut control = control();
-    let c1 = Identity::controller(name("c1"));
-    add(&mut control, &c1, "anna", roles([Role::Viewer])).unwrap();
-    assert_eq!(add(&mut control, &c1, "anna", roles([Role::Admin])), Err(AddOperatorRefusal::Exists(name("anna"))));
-    assert_eq!(add(&mut control, &c1, "ben", roles([])), Err(AddOperatorRefusal::NoRole));
-    let node = Identity::node(name("pi-7"));
-    assert_eq!(add(&mut control, &node, "ben", roles([Role::Viewer])), Err(AddOperatorRefusal::NotOperator));
-    assert_eq!(control.operators().len(), 1);
 }
 
 #[test]

@@ -16,6 +16,13 @@ use tower::Service;
 use crate::ledger::Ledger;
 use crate::wire;
 
+/// A method without a row in the table would be a method that nobody has thought about: it does not build.
+const _: () = {
+    if let Some(method) = proto::without_row(proto::METHODS, "/", control_lib::METHODS) {
+        panic!("{}", method) // has no row in control_lib::METHODS
+    }
+};
+
 /// A service behind the one table from method to permission. A call that passes carries its `Caller` in its extensions.
 #[derive(Clone)]
 pub(crate) struct Authorized<S> {

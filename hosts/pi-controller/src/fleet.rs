@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use control_lib::{Caller, Presence};
+use control_lib::{Caller, Permission, Presence};
 use proto::fleet::v1::fleet_server::Fleet;
 use proto::fleet::v1::{
     CreateTokenRequest, CreateTokenResponse, GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse,
@@ -31,6 +31,7 @@ impl FleetService {
 #[tonic::async_trait]
 impl Fleet for FleetService {
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+        let caller = caller(&request)?;
         let ListNodesRequest { page_size, page_token } = request.into_inner();
         let size = match page_size as usize {
             0 => LARGEST_PAGE,
@@ -40,7 +41,8 @@ impl Fleet for FleetService {
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let after = wire::page_start(&page_token)?;
-        let mut rest = control.nodes_after(after.as_ref()).peekable();
+        let rest = control.nodes_after(after.as_ref());
+        let mut rest = rest.filter(|node| control.reaches(&caller, Permission::View, node)).peekable();
         let mut nodes = Vec::new();
         while let Some(node) = rest.next_if(|_| nodes.len() < size) {
             nodes.push(wire::node(node, &presence, now));
@@ -50,9 +52,13 @@ impl Fleet for FleetService {
     }
 
     async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<GetNodeResponse>, Status> {
+        let caller = caller(&request)?;
         let GetNodeRequest { id } = request.into_inner();
         let control = self.ledger.read();
-        let node = id.parse().ok().and_then(|name| control.node(&name)).ok_or_else(|| wire::unknown_node(&id))?;
+        // who may not see a node is told the same as of one that does not exist
+        let node = id.parse().ok().and_then(|name| control.node(&name));
+        let node = node.filter(|node| control.reaches(&caller, Permission::View, node));
+        let node = node.ok_or_else(|| wire::unknown_node(&id))?;
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &presence, Instant::now())) }))
     }

@@ -1,13 +1,12 @@
 //! Makes a cluster: its CA, its store and its first operator.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use control_lib::{
-    AddOperatorRefusal, ClusterId, Control, CreateCaError, CsrError, Decision, Identity, IssueError, Issuer, Lifetime,
-    Name, OperatorSpec, PublicKey, Role,
+    AddOperatorRefusal, ClusterId, Control, CreateCaError, CsrError, Decision, Grants, Identity, IssueError, Issuer, Lifetime,
+    Name, OperatorSpec, PublicKey,
 };
 use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};
@@ -130,7 +129,7 @@ fn store_first_operator(config: &Config, issuer: Issuer, name: Name, now: System
     store.bind(issuer.cluster())?;
     let control = Control::new(issuer);
     let id: Name = config.id.parse().map_err(|_| InitError::Name(config.id.clone()))?;
-    let spec = OperatorSpec { name, roles: BTreeSet::from([Role::Admin]) };
+    let spec = OperatorSpec { name, grants: Grants::admin(), lifetime: Lifetime::OPERATOR, key: None };
     let Decision { changes, answer } = control.add_operator(now, &Identity::controller(id), spec);
     store.commit(&changes, control.next_revision())?;
     answer?;

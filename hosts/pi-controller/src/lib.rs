@@ -10,6 +10,7 @@ mod fleet;
 mod init;
 mod ledger;
 mod links;
+mod operators;
 mod own_certificate;
 mod proxy;
 mod serve;

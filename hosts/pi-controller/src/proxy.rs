@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use control_lib::{Caller, Control, Name};
+use control_lib::{Caller, Name, NodeRights};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -22,8 +22,10 @@ use crate::wire;
 const NODE: HeaderName = HeaderName::from_static("pi-node");
 /// Request metadata by which the node learns for whom the controller calls.
 const ON_BEHALF_OF: HeaderName = HeaderName::from_static("pi-on-behalf-of");
-/// Request metadata by which it learns what that somebody may do.
+/// Request metadata by which it learns what that somebody may do there.
 const ROLES: HeaderName = HeaderName::from_static("pi-roles");
+/// Request metadata by which it learns to which lines, units, sources and templates that is limited.
+const SCOPE: HeaderName = HeaderName::from_static("pi-scope");
 
 #[derive(Clone)]
 pub(crate) struct NodeAgentProxy {
@@ -39,13 +41,20 @@ impl NodeAgentProxy {
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let node = named_node(&parts.headers)?;
-        let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let caller = parts.extensions.get::<Caller>();
+        let caller = caller.ok_or_else(|| Status::internal("the call was not authorized"))?;
+        let rights = self.ledger.read().rights_on(caller, parts.uri.path(), &node);
+        let rights = rights.map_err(|denied| {
+            tracing::info!(method = parts.uri.path(), %denied, "denied a call");
+            wire::denied(&denied)
+        })?;
+        let onward_headers = onward_headers(parts.headers, caller, &rights)?;
+        let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
-        *onward.headers_mut() = onward_headers(parts.headers, caller, &self.ledger.read())?;
+        *onward.headers_mut() = onward_headers;
         channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
             true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
             false => unreachable(&node, &endpoint, &error),
@@ -60,15 +69,14 @@ fn named_node(headers: &HeaderMap) -> Result<Name, Status> {
     name.parse().map_err(|_| wire::unknown_node(name))
 }
 
-fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>, control: &Control) -> Result<HeaderMap, Status> {
-    let Some(Caller::Identity(identity)) = caller else { return Err(Status::internal("the call was not authorized")) };
+fn onward_headers(mut headers: HeaderMap, caller: &Caller, rights: &NodeRights) -> Result<HeaderMap, Status> {
+    let Caller::Identity(identity) = caller else { return Err(Status::internal("the call was not authorized")) };
     let header = |text: String| HeaderValue::try_from(text).map_err(|_| Status::internal("a name is no header"));
-    let roles = control.operator(&identity.name).map(|operator| &operator.roles);
-    let roles: Vec<&str> = roles.into_iter().flatten().map(|role| role.as_str()).collect();
     headers.remove(NODE);
     // whatever the caller claimed to be
     headers.insert(ON_BEHALF_OF, header(identity.to_string())?);
-    headers.insert(ROLES, header(roles.join(","))?);
+    headers.insert(ROLES, header(rights.roles_text())?);
+    headers.insert(SCOPE, header(rights.limits.to_string())?);
     Ok(headers)
 }
 

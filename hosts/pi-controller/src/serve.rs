@@ -9,6 +9,7 @@ use mtls::{
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::fleet_server::FleetServer;
+use proto::fleet::v1::operators_server::OperatorsServer;
 use tokio::net::TcpListener;
 
 use crate::authorized::Authorized;
@@ -17,6 +18,7 @@ use crate::control_plane::ControlPlaneService;
 use crate::fleet::FleetService;
 use crate::ledger::Ledger;
 use crate::links::Links;
+use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{LoadError, OpenError, Store};
 use crate::{own_certificate, standard};
@@ -101,6 +103,9 @@ pub async fn serve(
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let operators = OperatorsServer::new(OperatorsService::new(ledger.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
@@ -109,6 +114,7 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
+        .add_service(Authorized::new(ledger.clone(), operators))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 

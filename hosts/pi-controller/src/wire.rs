@@ -1,6 +1,8 @@
 //! Between messages and the types of `control-lib`, by kind of thing. Nothing of prost goes further in than here.
 //! Messages are destructured in full, so that a new field cannot pass unseen.
 
+mod operator;
+
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +15,8 @@ use proto::control::v1 as control_pb;
 use proto::fleet::v1 as pb;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub(crate) use operator::*;
 
 use crate::ledger::LedgerError;
 
@@ -59,6 +63,11 @@ fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
 /// A call that is not allowed.
 pub(crate) fn denied(denied: &Denied) -> Status {
     status(Code::PermissionDenied, "ACCESS_DENIED", &denied.to_string(), [])
+}
+
+/// Something that only admins may ask about others.
+pub(crate) fn not_your_own() -> Status {
+    status(Code::PermissionDenied, "ACCESS_DENIED", "ask about yourself, or ask an admin", [])
 }
 
 /// A decision that could not be made durable.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Authority, Certificate, ClusterId, Exclusion, Inventory, Issuer, Labels, Node, Operator, PublicKey, RevokedKey, Root, TokenRecord,
+    AuditRow, Authority, Certificate, ClusterId, Exclusion, Grants, Inventory, Issuer, Labels, Lifetime, Names, Node, Operator, PublicKey, RevokedKey, Root, Scope, ScopeError, TokenRecord,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
@@ -110,7 +110,9 @@ pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
         let name: String = row.get("name")?;
         Ok(Operator {
             name: parsed(row, "name")?,
-            roles: list(connection, "SELECT role FROM operator_roles WHERE operator = ?1", &name)?,
+            grants: grants(connection, &name)?,
+            lifetime: Lifetime::operator(Duration::from_secs(row.get::<_, u32>("lifetime")?.into())).map_err(invalid)?,
+            expires: row.get::<_, Option<i64>>("expires")?.map(moment).transpose()?,
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,
         })
@@ -133,6 +135,26 @@ pub(super) fn revoked_keys(connection: &Connection) -> Result<Vec<RevokedKey>> {
     all(connection, "SELECT * FROM revoked_keys ORDER BY fingerprint", [], |row| {
         let (subject, until) = (parsed(row, "subject")?, time(row, "until")?);
         Ok(RevokedKey { fingerprint: row.get("fingerprint")?, subject, until })
+    })
+}
+
+fn grants(connection: &Connection, operator: &str) -> Result<Grants> {
+    let rows = "SELECT * FROM operator_roles WHERE operator = ?1";
+    let grants = all(connection, rows, [operator], |row| Ok((parsed(row, "role")?, scope(row)?)))?;
+    Grants::new(grants).map_err(invalid)
+}
+
+fn scope(row: &Row<'_>) -> Result<Scope> {
+    let text = |column: &str| row.get::<_, Option<String>>(column);
+    let names = |column: &str, check: fn(std::str::Split<'_, char>) -> std::result::Result<Names, ScopeError>| {
+        text(column)?.map(|names| check(names.split(','))).transpose().map_err(invalid)
+    };
+    Ok(Scope {
+        nodes: optional(row, "nodes")?,
+        lines: names("lines", |names| Names::lines(names))?,
+        units: names("units", |names| Names::units(names))?,
+        sources: names("sources", |names| Names::sources(names))?,
+        templates: names("templates", |names| Names::templates(names))?,
     })
 }
 
@@ -182,7 +204,11 @@ fn optional<T: FromStr<Err: StdError + Send + Sync + 'static>>(row: &Row<'_>, co
 }
 
 fn time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
-    let nanos = u64::try_from(row.get::<_, i64>(column)?).map_err(invalid)?;
+    moment(row.get(column)?)
+}
+
+fn moment(nanos: i64) -> Result<SystemTime> {
+    let nanos = u64::try_from(nanos).map_err(invalid)?;
     Ok(UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 

@@ -84,13 +84,20 @@ CREATE TABLE endpoints (
 
 CREATE TABLE operators (
     name       TEXT PRIMARY KEY,
+    lifetime   INTEGER NOT NULL, -- of each certificate, in seconds
+    expires    INTEGER,          -- the end of the certificate that was issued last
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE operator_roles (
-    operator TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
-    role     TEXT NOT NULL,
+    operator  TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    role      TEXT NOT NULL,
+    nodes     TEXT, -- this and the next: what the role is limited to, with commas in between; absent: no limit
+    lines     TEXT,
+    units     TEXT,
+    sources   TEXT,
+    templates TEXT,
     PRIMARY KEY (operator, role)
 ) STRICT, WITHOUT ROWID;
 

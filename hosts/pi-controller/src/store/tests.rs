@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, Change, Identity, Inventory, Labels, Name, Node, Operator, Outcome, PublicKey, Role,
-    Standing, TokenId, TokenRecord,
+    AuditRow, Certificate, Change, Grants, Identity, Inventory, Labels, Lifetime, Name, Names, Node, Operator, Outcome, PublicKey, Role, Scope, Selector, Standing, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -88,8 +87,18 @@ fn inventory() -> Inventory {
 }
 
 fn operator(roles: impl IntoIterator<Item = Role>) -> Operator {
-    let created_by = Identity::controller(name("c1"));
-    Operator { name: name("anna"), roles: roles.into_iter().collect(), created_by, created_at: time(0) }
+    operator_with(roles.into_iter().map(|role| (role, Scope::UNLIMITED)))
+}
+
+fn operator_with(grants: impl IntoIterator<Item = (Role, Scope)>) -> Operator {
+    Operator {
+        name: name("anna"),
+        grants: Grants::new(grants).unwrap(),
+        lifetime: Lifetime::OPERATOR,
+        expires: Some(time(600)),
+        created_by: Identity::controller(name("c1")),
+        created_at: time(0),
+    }
 }
 
 fn audit(action: &str) -> AuditRow {
@@ -164,7 +173,44 @@ fn every_role_is_read_back() {
     let mut store = open(&path);
     store.commit(&[Change::PutOperator(operator(Role::ALL))], 1).unwrap();
     let [Change::PutOperator(operator)] = &store.load().unwrap().changes[..] else { panic!("one operator") };
-    assert_eq!(operator.roles, BTreeSet::from(Role::ALL));
+    assert_eq!(operator.grants.iter().map(|(role, _)| role).collect::<BTreeSet<_>>(), BTreeSet::from(Role::ALL));
+}
+
+#[test]
+fn every_limit_is_read_back() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let nodes = "rack=2,room=lab".parse::<Selector>().ok();
+    let limited = [
+        (Role::Gpio, Scope { nodes: nodes.clone(), lines: Names::lines(["17", "J8:3"]).ok(), ..Scope::UNLIMITED }),
+        (Role::Exec, Scope { templates: Names::templates(["backup"]).ok(), ..Scope::UNLIMITED }),
+        (
+            Role::Logs,
+            Scope {
+                units: Names::units(["nginx.service", "a@b.timer"]).ok(),
+                sources: Names::sources(["journal", "file:x"]).ok(),
+                ..Scope::UNLIMITED
+            },
+        ),
+        (Role::Viewer, Scope { nodes, ..Scope::UNLIMITED }),
+    ];
+    let changes = [Change::PutOperator(Operator { expires: None, ..operator_with(limited) })];
+    store.commit(&changes, 1).unwrap();
+    assert_eq!(store.load().unwrap().changes, changes);
+}
+
+#[test]
+fn a_limit_that_no_release_wrote_is_no_guess() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.commit(&[Change::PutOperator(operator([Role::Gpio]))], 1).unwrap();
+    for wrong in ["lines = ''", "lines = '1;2'", "nodes = ''", "units = 'a.service'", "sources = '*'"] {
+        store.connection().execute(&format!("UPDATE operator_roles SET {wrong}"), []).unwrap();
+        assert!(store.load().is_err(), "{wrong}");
+        let clean = "UPDATE operator_roles SET nodes = NULL, lines = NULL, units = NULL, sources = NULL";
+        store.connection().execute(clean, []).unwrap();
+        assert!(store.load().is_ok());
+    }
 }
 
 #[test]

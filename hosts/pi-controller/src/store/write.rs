@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Authority, Change, Exclusion, Node, Operator, RevokedKey, Root, TokenRecord};
+use control_lib::{
+    AuditRow, Authority, Change, Exclusion, Names, Node, Operator, RevokedKey, Root, Scope, TokenRecord,
+};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
 
@@ -122,15 +124,21 @@ fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
 }
 
 fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
-    let Operator { name, roles, created_by, created_at } = operator;
+    let Operator { name, grants, lifetime, expires, created_by, created_at } = operator;
     // Its roles go with it.
     connection.execute("DELETE FROM operators WHERE name = ?1", [name.as_str()])?;
-    let insert = "INSERT INTO operators (name, created_by, created_at) VALUES (?1, ?2, ?3)";
-    let row = params![name.as_str(), created_by.to_string(), Nanos(*created_at)];
+    let insert = "INSERT INTO operators (name, lifetime, expires, created_by, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let lifetime = lifetime.duration().as_secs().cast_signed();
+    let row = params![name.as_str(), lifetime, expires.map(Nanos), created_by.to_string(), Nanos(*created_at)];
     connection.execute(insert, row)?;
-    let mut grant = connection.prepare("INSERT INTO operator_roles (operator, role) VALUES (?1, ?2)")?;
-    for role in roles {
-        grant.execute([name.as_str(), role.as_str()])?;
+    let grant = "INSERT INTO operator_roles (operator, role, nodes, lines, units, sources, templates)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut grant = connection.prepare(grant)?;
+    for (role, Scope { nodes, lines, units, sources, templates }) in grants.iter() {
+        let text = |names: &Option<Names>| names.as_ref().map(ToString::to_string);
+        let nodes = nodes.as_ref().map(ToString::to_string);
+        let row = params![name.as_str(), role.as_str(), nodes, text(lines), text(units), text(sources), text(templates)];
+        grant.execute(row)?;
     }
     Ok(())
 }
