@@ -1,0 +1,262 @@
+//! Rows in append-only files of bounded size. Each file begins with the hash of the last row of the one before.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::lines::{Header, Lines, ReadError, format_row, parse_row};
+use crate::row::{Anchor, Chain, Entry};
+use crate::verify::{Report, Verifier};
+
+const SUFFIX: &str = "jsonl";
+
+/// How much is kept. What is older than the last files is deleted, and a verification says from which row on it looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A file that would become larger is left for a new one.
+    pub file_bytes: u64,
+    /// So many files at most, at least 1.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    /// 8 files of 1 MiB: some 30,000 rows.
+    fn default() -> Self {
+        Self { file_bytes: 1 << 20, files: 8 }
+    }
+}
+
+/// A journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The system said no.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The files are another chain's.
+    #[error("{} holds the audit of {found}: move it away", path.display())]
+    OtherChain {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+}
+
+/// A file of a journal could not be verified at all.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be verified", path.display())]
+pub struct FolderError {
+    /// The file, or the folder.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: ReadError,
+}
+
+/// What was not whole when a journal was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The last row was not finished, as after a power failure: so many bytes were cut off.
+    CutOff(u64),
+    /// The file did not end with a row. It was left as it is, for verification to find.
+    Damaged,
+}
+
+/// The files of one chain, open for more. One process at a time.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    name: String,
+    limits: Limits,
+    chain: Chain,
+    file: File,
+    length: u64,
+    /// Something after `length` may be in the file that does not belong there.
+    torn: bool,
+}
+
+impl Journal {
+    /// Opens the chain called `name` in `folder`, or begins it there. Files are for their owner only.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`]; nothing that was there is changed then.
+    pub fn open(folder: &Path, name: &str, limits: Limits) -> Result<(Self, Option<Recovery>), JournalError> {
+        let failed = |source| JournalError::Io { path: folder.to_owned(), source };
+        let mut files = journal_files(folder).map_err(failed)?;
+        while let Some(path) = files.pop() {
+            let bytes = fs::read(&path).map_err(failed)?;
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let text = String::from_utf8_lossy(&bytes[..whole]);
+            let Some(header) = text.lines().next() else {
+                // its making was cut short: nothing is lost
+                fs::remove_file(&path).map_err(failed)?;
+                continue;
+            };
+            let header = Header::parse(header).ok();
+            if let Some(Header { chain, .. }) = header.as_ref().filter(|header| header.chain != name) {
+                return Err(JournalError::OtherChain { path: folder.to_owned(), found: chain.clone() });
+            }
+            let last = last_anchor(header.as_ref(), &text);
+            return Self::resume(folder, name, limits, &path, last, (bytes.len(), whole)).map_err(failed);
+        }
+        let chain = Chain::new(name);
+        let (file, length) = create(folder, name, chain.last()).map_err(failed)?;
+        let folder = folder.to_owned();
+        Ok((Self { folder, name: name.to_owned(), limits, chain, file, length, torn: false }, None))
+    }
+
+    fn resume(
+        folder: &Path,
+        name: &str,
+        limits: Limits,
+        path: &Path,
+        (last, is_good): (Anchor, bool),
+        (length, whole): (usize, usize),
+    ) -> io::Result<(Self, Option<Recovery>)> {
+        let chain = Chain::after(last);
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        if !is_good {
+            // sorts before the new one, which may begin with the same row
+            fs::rename(path, path.with_extension(format!("0.{SUFFIX}")))?;
+            let (file, length) = create(&folder, &name, last)?;
+            return Ok((Self { folder, name, limits, chain, file, length, torn: false }, Some(Recovery::Damaged)));
+        }
+        let file = OpenOptions::new().append(true).open(path)?;
+        let (extra, whole) = ((length - whole) as u64, whole as u64);
+        if extra > 0 {
+            file.set_len(whole)?;
+            file.sync_data()?;
+        }
+        let recovery = (extra > 0).then_some(Recovery::CutOff(extra));
+        Ok((Self { folder, name, limits, chain, file, length: whole, torn: false }, recovery))
+    }
+
+    /// The last row; number 0 if there is none.
+    pub fn last(&self) -> Anchor {
+        self.chain.last()
+    }
+
+    /// Appends all of these, or on an error none. Comes back when they are on disk.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; try again later.
+    pub fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let mut chain = self.chain.clone();
+        let text: String = entries.iter().map(|entry| format_row(&chain.append(entry.clone()))).collect();
+        let is_full = self.length + text.len() as u64 > self.limits.file_bytes && self.has_rows();
+        // a file that somebody has deleted takes rows and keeps none
+        if is_full || self.file.metadata()?.nlink() == 0 {
+            self.rotate()?;
+        }
+        self.write(text.as_bytes())?;
+        self.chain = chain;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+        }
+        self.torn = true;
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // what is there already is no row: gone at once, or before the next ones
+            self.torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        (self.torn, self.length) = (false, self.length + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// More than a header.
+    fn has_rows(&self) -> bool {
+        self.length > header(&self.name, self.last()).len() as u64
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        (self.file, self.length) = create(&self.folder, &self.name, self.chain.last())?;
+        self.torn = false;
+        let files = journal_files(&self.folder)?;
+        let old = files.len().saturating_sub(self.limits.files.max(1));
+        files[..old].iter().try_for_each(fs::remove_file)
+    }
+}
+
+/// The last row of a file, and whether it ends with it.
+fn last_anchor(header: Option<&Header>, text: &str) -> (Anchor, bool) {
+    let before = Anchor { sequence: 0, hash: crate::Hash([0; 32]) };
+    let before = header.map_or(before, |header| header.after);
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    let is_good = header.is_some() && lines.last().is_none_or(|line| parse_row(line).is_ok());
+    let last = lines.iter().rev().find_map(|line| parse_row(line).ok());
+    (last.map_or(before, |row| row.anchor()), is_good)
+}
+
+fn header(name: &str, after: Anchor) -> String {
+    Header { chain: name.to_owned(), after, end: None }.format()
+}
+
+/// A new file for what comes after this row, and its length. On an error there is none.
+fn create(folder: &Path, name: &str, after: Anchor) -> io::Result<(File, u64)> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let path = folder.join(format!("{:020}.{SUFFIX}", after.sequence + 1));
+    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    let header = header(name, after);
+    let made = file.write_all(header.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = made.and_then(|()| File::open(folder)?.sync_all()) {
+        let _ = fs::remove_file(&path); // an unfinished one is removed at the next start
+        return Err(error);
+    }
+    Ok((file, header.len() as u64))
+}
+
+/// The files of a journal's folder, oldest first; none if there is no folder.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn journal_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
+    files.sort(); // by the number of their first row
+    Ok(files)
+}
+
+/// Verifies a journal's files, from the oldest that is kept, against rows noted elsewhere if there are any. `None`: there
+/// are no files.
+///
+/// # Errors
+///
+/// If a file cannot be read or has no header. Damage is no error: it is what the report is for.
+pub fn verify_folder(folder: &Path, noted: &[Anchor]) -> Result<Option<(Header, Report)>, FolderError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FolderError { path, source }
+    };
+    let mut begun: Option<(Header, Verifier)> = None;
+    for path in journal_files(folder).map_err(|error| failed(folder)(error.into()))? {
+        let lines = File::open(&path).map_err(ReadError::from).and_then(Lines::open).map_err(failed(&path))?;
+        let header = lines.header().clone();
+        let (_, verifier) = begun.get_or_insert_with(|| {
+            let mut verifier = Verifier::from_header(&header);
+            noted.iter().for_each(|anchor| verifier.note(*anchor));
+            (header.clone(), verifier)
+        });
+        verifier.go_on(header.after);
+        verifier.check_lines(lines).map_err(|error| failed(&path)(error.into()))?;
+    }
+    Ok(begun.map(|(header, verifier)| (header, verifier.finish())))
+}
