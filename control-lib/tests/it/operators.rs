@@ -8,7 +8,7 @@ use control_lib::{
 };
 use rcgen::KeyPair;
 
-use crate::{HOUR, audit, commit, control, control_with_token, csr, join, key, name, refused, request, start};
+use crate::{HOUR, audit, commit, control, control_with_token, csr, join, key, name, refused, start};
 
 const GPIO: &str = "/pi.agent.v1.NodeAgent/ControlGPIO";
 
@@ -196,10 +196,9 @@ fn an_operator_is_certified_for_as_long_as_was_said_and_not_with_a_nodes_key() {
 fn with_nodes() -> Control {
     let mut control = control_with_token(2);
     for (node, room) in [("pi-7", "lab"), ("pi-8", "barn")] {
+        join(&mut control, node, &key()).unwrap();
         let labels = Labels::new([("room", room)]).unwrap();
-        let presented = control_lib::Presented::Token { public_key: &crate::TOKEN };
-        let registration = control_lib::Registration { labels, ..request(node, &key()) };
-        let decision = control.register(start() + HOUR, presented, registration);
+        let decision = control.label_node(start() + HOUR, &c1(), &name(node), &labels, &Default::default());
         commit(&mut control, decision).unwrap();
     }
     add_operator(&mut control, &c1(), "root", &[(Role::Admin, Scope::UNLIMITED)]).unwrap();
@@ -246,7 +245,7 @@ fn a_role_reaches_the_nodes_that_it_is_limited_to() {
 fn what_concerns_the_whole_fleet_asks_for_a_role_without_limits() {
     let control = with_nodes();
     let bob = Caller::Identity(operator("bob"));
-    let create = "/pi.fleet.v1.Fleet/CreateToken";
+    let create = "/pi.fleet.v1.Tokens/CreateToken";
     let denied = control.authorize(&bob, create).unwrap_err();
     assert_eq!(denied, Denied::Limited { operator: name("bob"), role: Role::Enroller });
     assert!(control.authorize(&bob, "/pi.control.v1.ControlPlane/RequestProvisioning").is_err());
