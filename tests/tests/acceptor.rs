@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use control_lib::Issuer;
-use mtls::{Acceptor, CertificateDer, Connection, Credentials, Dialer, Expect, Limits, OwnCertificate, Trust};
+use mtls::{Acceptor, CertificateDer, Credentials, Dialer, Expect, Limits, OwnCertificate, Trust};
 use proto::fleet::v1::ListNodesRequest;
 use proto::fleet::v1::fleet_client::FleetClient;
 use tests::{Cluster, eventually};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 /// A server with an identity, on a free port.
@@ -22,16 +21,17 @@ struct Server {
     address: SocketAddr,
     own: Arc<OwnCertificate>,
     trust: Arc<Trust>,
-    incoming: ReceiverStream<std::io::Result<Connection>>,
+    acceptor: Acceptor,
+    listener: TcpListener,
 }
 
-async fn serve(credentials: &Credentials, limits: Limits) -> Server {
+async fn listen(credentials: &Credentials, limits: Limits) -> Server {
     let own = OwnCertificate::new(credentials).unwrap();
     let trust = Trust::new("lab", &credentials.roots).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, limits).unwrap();
-    Server { address, own, trust, incoming: acceptor.incoming(listener) }
+    Server { address, own, trust, acceptor, listener }
 }
 
 /// Calls once; there is no service behind, so a call that gets through is unimplemented or cut off, and one that does
@@ -41,17 +41,12 @@ async fn call(dialer: &Dialer, address: SocketAddr) -> tonic::Status {
     FleetClient::new(channel).list_nodes(ListNodesRequest::default()).await.unwrap_err()
 }
 
-/// Serves nothing on every connection, as HTTP/2.
-fn answer_all(incoming: ReceiverStream<std::io::Result<Connection>>) {
-    let routes = mtls::server().add_routes(tonic::service::Routes::default());
-    tokio::spawn(routes.serve_with_incoming(incoming));
-}
-
 #[tokio::test]
 async fn a_silent_connection_is_ended_when_the_handshake_takes_too_long() {
     let cluster = Cluster::start().await;
     let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
-    let server = serve(&cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now()), limits).await;
+    let server = listen(&cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now()), limits).await;
+    let _incoming = server.acceptor.incoming(server.listener);
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0, "the server closes");
 }
@@ -60,17 +55,18 @@ async fn a_silent_connection_is_ended_when_the_handshake_takes_too_long() {
 async fn connections_beyond_the_cap_wait_for_one_to_end() {
     let cluster = Cluster::start().await;
     let own = cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now());
-    let mut server = serve(&own, Limits { connections: 1, ..Limits::default() }).await;
+    let server = listen(&own, Limits { connections: 1, ..Limits::default() }).await;
+    let mut incoming = server.acceptor.incoming(server.listener);
     let dialer = cluster.dialer(&own);
     let calls: Vec<_> = (0..2).map(|_| (dialer.clone(), server.address)).collect();
     for (dialer, address) in calls {
         tokio::spawn(async move { call(&dialer, address).await });
     }
-    let first = server.incoming.next().await.unwrap().unwrap();
-    let second = tokio::time::timeout(Duration::from_millis(200), server.incoming.next()).await;
+    let first = incoming.next().await.unwrap().unwrap();
+    let second = tokio::time::timeout(Duration::from_millis(200), incoming.next()).await;
     assert!(second.is_err(), "the second came in beside the first");
     drop(first);
-    server.incoming.next().await.unwrap().unwrap();
+    incoming.next().await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -82,8 +78,9 @@ async fn certificate_and_trust_are_replaced_while_serving() {
         credentials.roots = vec![CertificateDer::from(issuer.certificate_der().to_vec())];
         credentials
     };
-    let Server { address, own, trust, incoming } = serve(&of(&issuer, "controller/c1"), Limits::default()).await;
-    answer_all(incoming);
+    let server = listen(&of(&issuer, "controller/c1"), Limits::default()).await;
+    let Server { address, own, trust, acceptor, listener } = server;
+    tokio::spawn(mtls::serve(mtls::server(), acceptor, listener, std::future::pending()));
     let client = cluster.dialer(&of(&issuer, "operator/anna"));
     assert_eq!(call(&client, address).await.code(), Code::Unimplemented, "anna gets in");
 

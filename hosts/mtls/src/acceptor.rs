@@ -1,5 +1,6 @@
 //! From a listener to authenticated connections.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -7,39 +8,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustls::crypto::ring as provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use crate::counters::{Cause, Counters};
 use crate::credentials::OwnCertificate;
+use crate::crowd::Crowd;
 use crate::identity::Peer;
+use crate::limits::Limits;
 use crate::sessions::{Session, Sessions};
+use crate::throttle::Throttle;
 use crate::trust::{ClientVerifier, TokenKeys, Trust};
-
-/// How much a listener takes on at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// A handshake that takes longer is ended.
-    pub handshake_timeout: Duration,
-    /// Handshakes in progress; the next one waits in the kernel's queue.
-    pub handshakes: usize,
-    /// Connections, handshakes included; the next one waits in the kernel's queue.
-    pub connections: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(5), handshakes: 256, connections: 2048 }
-    }
-}
 
 /// How long to wait when the system has no descriptor left, instead of asking again at once.
 const WHEN_OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -54,7 +43,13 @@ pub struct Acceptor {
     verifier: Arc<ClientVerifier>,
     sessions: Arc<Sessions>,
     limits: Limits,
+    // shared by all listeners of a process
+    throttle: Arc<Throttle>,
+    counters: Arc<Counters>,
 }
+
+/// Why there is no connection, and in words.
+type Refusal = (Cause, Box<dyn Error + Send + Sync>);
 
 impl Acceptor {
     /// Shows `own` and accepts whom `trust` accepts; with `token_keys`, also the keys of live join tokens.
@@ -77,7 +72,8 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, sessions, limits })
+        let (throttle, counters) = (Arc::new(Throttle::new(&limits)), Arc::default());
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, sessions, limits, throttle, counters })
     }
 
     /// The connections that this acceptor and its clones have let in and that are still open.
@@ -85,8 +81,13 @@ impl Acceptor {
         self.sessions.clone()
     }
 
-    /// Accepts from `listener` until the stream is dropped. Refused handshakes are logged, one line each, and counted
-    /// nowhere else: they never end the stream.
+    /// What was refused so far, on all listeners of this acceptor.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Accepts from `listener` until the stream is dropped. Refused handshakes are counted and told in the log
+    /// ([`Counters`]): they never end the stream.
     pub fn incoming(self, listener: TcpListener) -> ReceiverStream<io::Result<Connection>> {
         let (ready, incoming) = mpsc::channel(16);
         tokio::spawn(self.accept_all(listener, ready));
@@ -94,54 +95,85 @@ impl Acceptor {
     }
 
     async fn accept_all(self, listener: TcpListener, ready: mpsc::Sender<io::Result<Connection>>) {
-        let connections = Arc::new(Semaphore::new(self.limits.connections));
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        let connections = Arc::new(Semaphore::new(self.limits.possible_connections()));
+        let crowd = Crowd::new(self.limits.handshakes);
         loop {
-            // Neither semaphore is ever closed.
-            let Ok(connection) = connections.clone().acquire_owned().await else {
-                return;
-            };
-            let Ok(handshake) = handshakes.clone().acquire_owned().await else {
-                return;
-            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = self.accept(&listener, &connections) => accepted,
                 () = ready.closed() => return,
             };
-            match accepted {
-                Ok((tcp, address)) => {
-                    let (acceptor, ready) = (self.clone(), ready.clone());
-                    tokio::spawn(async move {
-                        let connection = acceptor.handshake(tcp, address, connection).await;
-                        drop(handshake);
-                        if let Some(connection) = connection {
-                            let _ = ready.send(Ok(connection)).await; // nobody takes it while shutting down
-                        }
-                    });
+            let Some((tcp, address, place)) = accepted else { continue };
+            let (acceptor, crowd, ready) = (self.clone(), crowd.clone(), ready.clone());
+            tokio::spawn(async move {
+                match acceptor.handshake(tcp, address, place, &crowd).await {
+                    // nobody takes it while shutting down
+                    Ok(connection) => drop(ready.send(Ok(connection)).await),
+                    Err((cause, why)) => {
+                        acceptor.throttle.charge(address.ip(), Instant::now());
+                        acceptor.counters.note(cause, Some(address), &why);
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections for the moment");
+            });
+        }
+    }
+
+    /// The next connection of an address that does not connect too often, and its place.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        connections: &Arc<Semaphore>,
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let place = match connections.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.counters.note(Cause::Full, None, &format_args!("{} are open", self.limits.possible_connections()));
+                connections.clone().acquire_owned().await.ok()? // never closed
+            }
+        };
+        match listener.accept().await {
+            Ok((tcp, address)) if self.throttle.allows(address.ip(), Instant::now()) => Some((tcp, address, place)),
+            Ok((tcp, address)) => {
+                // reset: nothing of it stays behind in the kernel
+                let _ = tcp.set_zero_linger();
+                self.counters.note(Cause::Throttled, Some(address), &"this address connects too often");
+                None
+            }
+            Err(error) => {
+                if is_shortage(&error) {
+                    self.counters.note(Cause::Descriptors, None, &error);
                     sleep(WHEN_OUT_OF_DESCRIPTORS).await;
                 }
+                None // else it is that connection's error, and the next one is asked for
             }
         }
     }
 
-    async fn handshake(&self, tcp: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) -> Option<Connection> {
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        crowd: &Crowd,
+    ) -> Result<Connection, Refusal> {
         let _ = tcp.set_nodelay(true); // an optimisation
-        match timeout(self.limits.handshake_timeout, self.tls.accept(tcp)).await {
-            Ok(Ok(tls)) => {
-                let (peer, session) = self.peer(&tls, address)?;
-                Some(Connection { tls, peer, session, _permit: permit })
-            }
-            Ok(Err(error)) => {
-                tracing::info!(%address, %error, "refused a connection");
-                None
-            }
-            Err(_) => {
-                tracing::info!(%address, "refused a connection: the handshake took too long");
-                None
-            }
+        let late = |_| (Cause::Timeout, "the handshake took too long".into());
+        let tls = timeout(self.limits.handshake_timeout, self.shake_hands(tcp, crowd)).await.map_err(late)??;
+        let (peer, session) = self.peer(&tls, address).ok_or((Cause::Identity, "the certificate names nobody".into()))?;
+        Ok(Connection { tls, peer, session, _place: place })
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream, crowd: &Crowd) -> Result<TlsStream<TcpStream>, Refusal> {
+        let failed = |error: io::Error| (Cause::of(&error), error.into());
+        // who says nothing takes a descriptor, but no place among the handshakes
+        tcp.readable().await.map_err(failed)?;
+        let _place = crowd.enter().await;
+        let tls = tokio::select! {
+            tls = self.tls.accept(tcp) => tls.map_err(failed)?,
+            () = crowd.gives_way() => return Err((Cause::Crowded, "others wait for a handshake".into())),
+        };
+        match tls.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Ok(tls),
+            _ => Err((Cause::Protocol, "the peer asked for no protocol, expected h2".into())),
         }
     }
 
@@ -159,12 +191,17 @@ impl Acceptor {
     }
 }
 
+/// Whether the process or the system has no more of what a connection takes.
+fn is_shortage(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].map(Some).contains(&Errno::from_io_error(error))
+}
+
 /// A connection whose [`Peer`] is known; requests on it carry the peer in their extensions.
 pub struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
     session: Session,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {

@@ -1,61 +1,21 @@
-//! The deadline of a call on the server's side. tonic has one of its own, which answers `CANCELLED`; this one stands inside
-//! it, is asked first, and answers what gRPC demands.
+//! The deadline of a call on the server's side.
 
 use std::error::Error as StdError;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::Map;
-use http::{HeaderMap, Request, Response};
-use tokio::time::error::Elapsed;
-use tokio::time::{Timeout, timeout};
-use tonic::body::Body;
+use http::HeaderMap;
+use tokio::time::timeout;
 use tonic::{Status, TimeoutExpired};
-use tower::{Layer, Service};
 
-/// Answers `DEADLINE_EXCEEDED` when neither the caller's `grpc-timeout` nor this time, whichever is shorter, was enough
-/// for an answer to begin; the call's handler is dropped. What a stream takes after it has begun is not counted.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(pub(crate) Duration);
+/// Without an earlier deadline of its own a call that has not begun to answer ends here.
+pub(crate) const CALL: Duration = Duration::from_secs(30);
 
-/// A service whose calls have a [`Deadline`].
-#[derive(Clone, Debug)]
-pub struct Timely<S> {
-    inner: S,
-    longest: Duration,
-}
-
-impl<S> Layer<S> for Deadline {
-    type Service = Timely<S>;
-
-    fn layer(&self, inner: S) -> Timely<S> {
-        Timely { inner, longest: self.0 }
-    }
-}
-
-type Answer<E> = Result<Response<Body>, E>;
-
-impl<S, B> Service<Request<B>> for Timely<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Map<Timeout<S::Future>, fn(Result<Answer<S::Error>, Elapsed>) -> Answer<S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let time = asked(request.headers()).map_or(self.longest, |asked| asked.min(self.longest));
-        timeout(time, self.inner.call(request)).map(|ended| ended.unwrap_or_else(|_| Ok(too_late().into_http())))
-    }
-}
-
-fn too_late() -> Status {
-    Status::deadline_exceeded("no answer before the call's deadline")
+/// The answer of a call with these headers; `DEADLINE_EXCEEDED` when neither the caller's `grpc-timeout` nor 30 s, whichever
+/// is shorter, was enough for it to begin: the call's handler is then dropped. What a stream takes after it has begun is not
+/// counted.
+pub(crate) async fn in_time<T>(headers: &HeaderMap, call: impl Future<Output = T>) -> Result<T, Status> {
+    let time = asked(headers).map_or(CALL, |asked| asked.min(CALL));
+    timeout(time, call).await.map_err(|_| Status::deadline_exceeded("no answer before the call's deadline"))
 }
 
 /// What the caller allows: up to eight digits and a unit. Anything else counts as nothing, as it does for tonic.
@@ -81,17 +41,12 @@ pub fn timed_out(error: &(dyn StdError + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use tonic::Code;
-    use tower::{ServiceExt, service_fn};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_late_call_is_told_so_at_the_shorter_of_the_two_times() {
-        let endless = service_fn(|_: Request<()>| std::future::pending::<Result<Response<Body>, Infallible>>());
-        let service = Deadline(Duration::from_secs(30)).layer(endless);
         for (header, expected_ms) in [
             (None, 30_000),
             (Some("250m"), 250),
@@ -99,13 +54,12 @@ mod tests {
             (Some("2x"), 30_000),
             (Some("000000001S"), 30_000),
         ] {
-            let mut request = Request::new(());
+            let mut headers = HeaderMap::new();
             if let Some(text) = header {
-                request.headers_mut().insert("grpc-timeout", text.parse().unwrap());
+                headers.insert("grpc-timeout", text.parse().unwrap());
             }
             let began = tokio::time::Instant::now();
-            let response = service.clone().oneshot(request).await.unwrap();
-            let status = Status::from_header_map(response.headers()).unwrap();
+            let status = in_time(&headers, std::future::pending::<()>()).await.unwrap_err();
             assert_eq!(status.code(), Code::DeadlineExceeded);
             assert_eq!(began.elapsed().as_millis(), expected_ms, "{header:?}");
         }

@@ -7,38 +7,47 @@
 //! | --- | --- |
 //! | load or store a certificate and its key | [`Credentials`] |
 //! | decide whose certificates are accepted, and change that while serving | [`Trust`], [`OwnCertificate`] |
-//! | serve | [`Acceptor`], [`serve`] |
+//! | serve | [`Acceptor`], [`Limits`], [`serve`] |
+//! | know what was turned away | [`Counters`] |
 //! | call | [`Dialer`] |
 //! | keep somebody out, now and at once | [`Trust::admit_by`], [`Sessions`] |
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
 
 mod acceptor;
+mod answer;
 mod context;
+mod counters;
 mod credentials;
+mod crowd;
 mod deadline;
 mod dialer;
 mod explain;
 mod files;
 mod identity;
+mod limits;
+mod message;
 mod pem;
 mod serve;
 mod sessions;
+mod throttle;
 mod token;
 mod trust;
 
-pub use acceptor::{Acceptor, Connection, Limits};
+pub use acceptor::{Acceptor, Connection};
 pub use context::{Context, ContextError};
+pub use counters::{Cause, Counters};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
-pub use deadline::{Deadline, Timely, timed_out};
+pub use deadline::timed_out;
 pub use dialer::{DialError, Dialer, Expect};
 pub use explain::{explain, was_revoked};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerCertificate, PeerIdentity};
+pub use limits::Limits;
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-pub use serve::{DRAIN, Limited, serve, server};
+pub use serve::{DRAIN, Router, serve, serve_http, server};
 pub use sessions::{Open, Sessions};
 pub use token::{JoinToken, TokenError};
 pub use trust::{Refusal, TokenKeys, Trust, TrustError, public_key_pin};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use agent_lib::{BusPolicy, LineName, Policy, PolicyError, Restore, SafeState};
 use hal_core::LineId;
 use hal_core::linux::Interface;
+use mtls::Limits;
 use serde::Deserialize;
 use startup::ConfigError;
 use toml::Spanned;
@@ -56,6 +57,8 @@ pub struct Config {
     pub prometheus: Option<Prometheus>,
     /// Whether callers may ask which methods there are (gRPC server reflection); never without the feature `reflection`.
     pub reflection: bool,
+    /// How many connections are taken on, and how many of one address: `[limits]`.
+    pub limits: Limits,
     /// Where the agent looks for the system's journal and time service: `/`, but in tests. Not in the file.
     pub root: PathBuf,
     /// Which logs are served.
@@ -100,6 +103,7 @@ impl Default for Config {
             operators: Vec::new(),
             prometheus: None,
             reflection: false,
+            limits: Limits::default(),
             root: PathBuf::from("/"),
             logs: LogConfig::default(),
             exec: ExecConfig::default(),
@@ -121,6 +125,7 @@ struct File {
     operators: Vec<Operator>,
     metrics: Metrics,
     reflection: Option<Spanned<bool>>,
+    limits: Limits,
     logs: logs::Table,
     exec: exec::File,
 }
@@ -129,8 +134,23 @@ impl Default for File {
     fn default() -> Self {
         let Config { state, listen, advertise, controller, labels, operators, .. } = Config::default();
         let (gpio, bus, metrics) = (Gpio::default(), bus::Bus::default(), Metrics::default());
-        let (reflection, logs, exec) = (None, logs::Table::default(), exec::File::default());
-        Self { state, listen, advertise, controller, labels, gpio, bus, operators, metrics, reflection, logs, exec }
+        let (reflection, limits) = (None, Limits::default());
+        let (logs, exec) = (logs::Table::default(), exec::File::default());
+        Self {
+            state,
+            listen,
+            advertise,
+            controller,
+            labels,
+            gpio,
+            bus,
+            operators,
+            metrics,
+            reflection,
+            limits,
+            logs,
+            exec,
+        }
     }
 }
 
@@ -255,6 +275,7 @@ impl Config {
             operators,
             metrics,
             reflection,
+            limits,
             logs,
             exec,
         } = startup::parse(path, &text)?;
@@ -285,6 +306,7 @@ impl Config {
             operators,
             prometheus,
             reflection,
+            limits,
             root: PathBuf::from("/"),
             logs,
             exec,
@@ -356,6 +378,7 @@ mod tests {
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off', GPIO18 = 'last' }\ndefault_lease_s = 5\noperations_per_second = 7\n\
              [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n\
+             [limits]\nconnections_per_second = 100\nunthrottled = ['192.0.2.1']\n\
              [logs]\nstall_s = 5\n[logs.files]\nnginx = '/var/log/nginx/access.log'\n",
         )
         .unwrap();
@@ -368,6 +391,7 @@ mod tests {
         assert_eq!(config.operations_per_second, 7);
         assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
+        assert_eq!((config.limits.connections_per_second, config.limits.burst), (100, Limits::default().burst));
         assert_eq!(config.logs.stall, Duration::from_secs(5));
         assert_eq!(config.logs.files["nginx"], Path::new("/var/log/nginx/access.log"));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_lib::{Agent, ConditionKind, Verdict};
 use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
-    Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
+    Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, OwnCertificate,
     PeerIdentity, Trust, TrustError,
 };
 use proto::agent::v1::node_agent_server::NodeAgentServer;
@@ -73,9 +73,6 @@ pub enum ServeError {
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
-    /// The HTTP server failed.
-    #[error("the server failed")]
-    Server(#[from] tonic::transport::Error),
 }
 
 /// Serves `NodeAgent` on `listener` until `shutdown`, reports to the control plane if there is one, and leaves every
@@ -106,13 +103,11 @@ where
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, config.limits.clone())?;
     let address = listener.local_addr()?;
     #[cfg(feature = "prometheus")]
     let scrapes = match config.prometheus {
-        Some(crate::Prometheus { listen, tls }) => {
-            Some((startup::listen(listen).await?, tls.then(|| acceptor.clone())))
-        }
+        Some(crate::Prometheus { listen, tls }) => Some((startup::listen(listen).await?, acceptor.clone(), tls)),
         None => None,
     };
 
@@ -160,26 +155,26 @@ where
     };
     let scraping = async {
         #[cfg(feature = "prometheus")]
-        if let Some((listener, acceptor)) = scrapes {
-            crate::prometheus::serve(node.clone(), listener, acceptor).await;
+        if let Some((listener, acceptor, tls)) = scrapes {
+            crate::prometheus::serve(node.clone(), listener, acceptor, tls).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await
     };
-    let ended = tokio::select! {
-        ended = serving => ended,
-        () = sampling => Ok(()),
-        () = driver::drive(node.clone()) => Ok(()),
-        () = reporting => Ok(()),
-        () = scraping => Ok(()),
-        () = last_levels.keep(&node) => Ok(()),
-    };
+    tokio::select! {
+        () = serving => {}
+        () = sampling => {}
+        () = driver::drive(node.clone()) => {}
+        () = reporting => {}
+        () = scraping => {}
+        () = last_levels.keep(&node) => {}
+    }
     let as_driven = node.agent().last_levels();
     node.let_go();
     executor.close().await;
     if last::is_wanted(&node) {
         last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
     }
-    Ok(ended?)
+    Ok(())
 }
 
 /// Before the first call is accepted.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mtls::Limits;
 use serde::{Deserialize, Serialize};
 use startup::ConfigError;
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether members may ask which methods there are (gRPC server reflection).
     pub reflection: bool,
+    /// How many connections are taken on, and how many of one address: `[limits]`.
+    pub limits: Limits,
 }
 
 /// The file as it is written.
@@ -27,6 +30,9 @@ struct File {
     listen: SocketAddr,
     #[serde(default)]
     reflection: bool,
+    /// Not written: what stands there is the default.
+    #[serde(default, skip_serializing)]
+    limits: Limits,
 }
 
 impl Config {
@@ -40,12 +46,13 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(state: &Path) -> Result<Self, ConfigError> {
-        let File { id, listen, reflection } = startup::load(&Self::path(state))?;
-        Ok(Self { state: state.to_owned(), id, listen, reflection })
+        let File { id, listen, reflection, limits } = startup::load(&Self::path(state))?;
+        Ok(Self { state: state.to_owned(), id, listen, reflection, limits })
     }
 
     pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
-        let file = File { id: self.id.clone(), listen: self.listen, reflection: self.reflection };
+        let Self { state: _, id, listen, reflection, limits } = self.clone();
+        let file = File { id, listen, reflection, limits };
         // plain fields always serialise
         let text = toml::to_string(&file).unwrap_or_default();
         mtls::write_private(&Self::path(&self.state), text.as_bytes())

@@ -9,7 +9,7 @@ use control_lib::{
     Name, OperatorSpec, PublicKey,
 };
 use data_encoding::BASE32_NOPAD;
-use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};
+use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, Limits, OwnKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::Config;
@@ -84,7 +84,8 @@ pub fn init(
     advertise: &str,
 ) -> Result<Initialised, InitError> {
     mtls::create_private_dir(state)?;
-    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen, reflection: false };
+    let limits = Limits::default();
+    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen, reflection: false, limits };
     if config.ca_certificate().exists() {
         return Err(InitError::Exists(state.display().to_string()));
     }

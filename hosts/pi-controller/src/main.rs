@@ -94,6 +94,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             print_next_steps(&made.context, &advertise, &state);
         }
         Command::Serve { state, listen } => {
+            startup::raise_descriptor_limit();
             let config = Config::load(&state)?;
             let shutdown = startup::stop_signal()?;
             let listener = startup::listen(listen.unwrap_or(config.listen)).await?;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use control_lib::{Control, CsrError, Identity, IssueError, Issuer, Name, OpenCaError, Presence};
 use mtls::{
-    Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
+    Acceptor, CredentialsError, Dialer, FileError, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::fleet_server::FleetServer;
@@ -73,9 +73,6 @@ pub enum ServeError {
     /// The listener is gone.
     #[error("cannot serve")]
     Listener(#[from] std::io::Error),
-    /// The HTTP server failed.
-    #[error("the server failed")]
-    Server(#[from] tonic::transport::Error),
 }
 
 /// Serves `ControlPlane`, the fleet API and the proxy to the nodes on `listener` until `shutdown`.
@@ -94,7 +91,7 @@ pub async fn serve(
     let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), config.limits.clone())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
@@ -123,7 +120,7 @@ pub async fn serve(
         reporter.end().await;
     };
     tokio::select! {
-        ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
+        () = mtls::serve(routes, acceptor, listener, shutdown) => Ok(()),
         () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Knows no host and no message: only what every `main` does first and last.
 
 mod config;
+mod descriptors;
 mod failure;
 mod listen;
 mod own;
@@ -13,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use config::{ConfigError, at, load, parse};
+pub use descriptors::raise_descriptor_limit;
 pub use failure::{Failure, one_line};
 pub use listen::{ListenError, listen};
 

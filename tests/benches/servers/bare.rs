@@ -33,7 +33,7 @@ async fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     let trust = Trust::new(&PeerIdentity::from_certificate(leaf)?.cluster, &credentials.roots)?;
     let acceptor = Acceptor::new(OwnCertificate::new(&credentials)?, trust, None, Limits::default())?;
     let routes = mtls::server().add_service(NodeAgentServer::new(Echo));
-    mtls::serve(routes, acceptor, listener::inherited()?, std::future::pending()).await?;
+    mtls::serve(routes, acceptor, listener::inherited()?, std::future::pending()).await;
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 //! dashboards work.
 
 use std::fmt::Error;
+use std::sync::Arc;
 
 use agent_lib::{Metrics, Sample};
 use hal_core::{CpuTime, Groups, Throttled, Traffic};
+use mtls::{Cause, Counters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -16,9 +18,13 @@ use crate::wire;
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All of it.
-pub(super) fn encoded(metrics: &Metrics, node: &str) -> String {
+pub(super) fn encoded(metrics: &Metrics, node: &str, counters: &Arc<Counters>) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Once { metrics: metrics.clone(), node: node.to_owned() }));
+    registry.register_collector(Box::new(Once {
+        metrics: metrics.clone(),
+        node: node.to_owned(),
+        counters: counters.clone(),
+    }));
     let mut text = String::with_capacity(8 * 1024);
     // into a string, which does not fail
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -29,6 +35,7 @@ pub(super) fn encoded(metrics: &Metrics, node: &str) -> String {
 struct Once {
     metrics: Metrics,
     node: String,
+    counters: Arc<Counters>,
 }
 
 /// A family of which each value has as many labels.
@@ -51,7 +58,8 @@ impl Collector for Once {
         thermal(&mut families, sample)?;
         power(&mut families, &self.metrics)?;
         processes(&mut families, sample)?;
-        collectors(&mut families, sample)
+        collectors(&mut families, sample)?;
+        listeners(&mut families, &self.counters)
     }
 }
 
@@ -293,6 +301,12 @@ fn collectors(families: &mut Families<'_, '_>, sample: &Sample) -> Result<(), Er
     families.gauges("node_scrape_collector_success", "0 if something could not be read", each)
 }
 
+/// What the node's listeners turned away.
+fn listeners(families: &mut Families<'_, '_>, counters: &Counters) -> Result<(), Error> {
+    let each = Cause::ALL.map(|cause| ([("cause", cause.name())], counters.count(cause) as f64));
+    families.counters("pi_connections_refused", "Connections not taken on, ended or kept waiting, by cause", each)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,11 +399,12 @@ mod tests {
     fn this_machine_s_readings_are_in_the_format() {
         let mut meter = Meter::new(hal_core::linux::ProcfsMetrics::new());
         meter.sample(Instant::ZERO, Groups::ALL);
-        let values = parsed(&encoded(meter.latest(), "pi-7")).unwrap();
+        let values = parsed(&encoded(meter.latest(), "pi-7", &Arc::default())).unwrap();
         assert!(values["node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"}"] > 0.0, "{values:?}");
         assert!(values["node_memory_MemTotal_bytes"] > 1e6);
         assert!(values["process_resident_memory_bytes"] > 1e5);
         assert_eq!(values["node_scrape_collector_success{collector=\"cpu\"}"], 1.0);
+        assert_eq!(values["pi_connections_refused_total{cause=\"not_tls\"}"], 0.0);
     }
 
     /// Everything odd at once: names of the same kind, a mount with a quote, a dead sensor.
@@ -416,7 +431,7 @@ mod tests {
     fn odd_readings_are_in_the_format_and_absent_ones_are_absent() {
         let mut meter = Meter::new(Odd);
         meter.sample(Instant::ZERO, Groups::ALL);
-        let text = encoded(meter.latest(), "pi-7");
+        let text = encoded(meter.latest(), "pi-7", &Arc::default());
         let values = parsed(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
         assert_eq!(values["node_thermal_zone_temp{type=\"cpu-thermal\",zone=\"2\"}"], 41.5);
         assert!(!values.keys().any(|key| key.contains("zone=\"1\"") || key.contains("node_filesystem_size")));
