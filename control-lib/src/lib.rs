@@ -35,7 +35,7 @@ mod renew;
 mod text;
 mod token;
 
-pub use audit::{AuditRow, Outcome, UnknownOutcome};
+pub use audit::{AuditRow, Outcome, Recording, UnknownOutcome, recording};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
 pub use certificate::{Certificate, Lifetime, LifetimeError};

@@ -2,6 +2,7 @@
 // Clippy's own exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod authorize;
 mod csr;
 mod issuer;

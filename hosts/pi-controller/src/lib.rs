@@ -3,6 +3,7 @@
 //!
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
+mod audit;
 mod authorized;
 mod config;
 mod control_plane;
@@ -12,6 +13,7 @@ mod ledger;
 mod links;
 mod own_certificate;
 mod proxy;
+mod recorder;
 mod serve;
 mod standard;
 pub mod store;

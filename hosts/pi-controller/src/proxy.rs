@@ -41,6 +41,9 @@ impl NodeAgentProxy {
         let node = named_node(&parts.headers)?;
         let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let caller = parts.extensions.get::<Caller>();
+        if let Some(Caller::Identity(who)) = caller {
+            self.ledger.recorder().forwarded(who, parts.uri.path(), &node).await?;
+        }
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;

@@ -8,9 +8,11 @@ use mtls::{
     Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
+use proto::fleet::v1::audit_server::AuditServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use tokio::net::TcpListener;
 
+use crate::audit::AuditService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
@@ -18,7 +20,7 @@ use crate::fleet::FleetService;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::proxy::NodeAgentProxy;
-use crate::store::{LoadError, OpenError, Store};
+use crate::store::{AuditReader, LoadError, OpenError, Store};
 use crate::{own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -101,6 +103,9 @@ pub async fn serve(
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
@@ -109,6 +114,7 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
+        .add_service(Authorized::new(ledger.clone(), audit))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -116,10 +122,12 @@ pub async fn serve(
         shutdown.await;
         reporter.end().await;
     };
-    tokio::select! {
-        ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
-    }
+    let ended = tokio::select! {
+        ended = mtls::serve(routes, acceptor, listener, shutdown) => ended,
+        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at) => Ok(()),
+    };
+    ledger.recorder().close().await;
+    Ok(ended?)
 }
 
 fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
