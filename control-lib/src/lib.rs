@@ -51,7 +51,7 @@ mod tokens;
 
 pub use approval::ApprovalRefusal;
 pub use attempts::Attempts;
-pub use audit::{AuditRow, Outcome, UnknownOutcome};
+pub use audit::{AuditRow, Outcome, Recording, UnknownOutcome, recording};
 pub use authority::{Authority, AuthorityError, Place, Root, Step, UnknownPlace};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;

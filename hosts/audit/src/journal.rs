@@ -1,6 +1,6 @@
 //! Rows in append-only files of bounded size. Each file begins with the hash of the last row of the one before.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,12 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    /// Another process has it open.
+    #[error("another process writes to {}", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The files are another chain's.
     #[error("{} holds the audit of {found}: move it away", path.display())]
     OtherChain {
@@ -73,6 +79,8 @@ pub enum Recovery {
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
+    /// Keeps other processes from writing here.
+    _lock: File,
     name: String,
     limits: Limits,
     chain: Chain,
@@ -90,53 +98,24 @@ impl Journal {
     /// [`JournalError`]; nothing that was there is changed then.
     pub fn open(folder: &Path, name: &str, limits: Limits) -> Result<(Self, Option<Recovery>), JournalError> {
         let failed = |source| JournalError::Io { path: folder.to_owned(), source };
-        let mut files = journal_files(folder).map_err(failed)?;
-        while let Some(path) = files.pop() {
-            let bytes = fs::read(&path).map_err(failed)?;
-            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let text = String::from_utf8_lossy(&bytes[..whole]);
-            let Some(header) = text.lines().next() else {
-                // its making was cut short: nothing is lost
-                fs::remove_file(&path).map_err(failed)?;
-                continue;
-            };
-            let header = Header::parse(header).ok();
-            if let Some(Header { chain, .. }) = header.as_ref().filter(|header| header.chain != name) {
-                return Err(JournalError::OtherChain { path: folder.to_owned(), found: chain.clone() });
-            }
-            let last = last_anchor(header.as_ref(), &text);
-            return Self::resume(folder, name, limits, &path, last, (bytes.len(), whole)).map_err(failed);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let lock = File::open(folder).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Occupied { path: folder.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let chain = Chain::new(name);
-        let (file, length) = create(folder, name, chain.last()).map_err(failed)?;
-        let folder = folder.to_owned();
-        Ok((Self { folder, name: name.to_owned(), limits, chain, file, length, torn: false }, None))
-    }
-
-    fn resume(
-        folder: &Path,
-        name: &str,
-        limits: Limits,
-        path: &Path,
-        (last, is_good): (Anchor, bool),
-        (length, whole): (usize, usize),
-    ) -> io::Result<(Self, Option<Recovery>)> {
-        let chain = Chain::after(last);
+        let found = newest(folder, name)?;
+        let (last, recovery) = (found.as_ref().map(|found| found.last), found.as_ref().and_then(Newest::recovery));
+        let chain = last.map_or_else(|| Chain::new(name), Chain::after);
+        let opened = match found {
+            Some(found) if found.is_good => found.resume(),
+            Some(found) => found.put_aside().and_then(|()| create(folder, name, chain.last())),
+            None => create(folder, name, chain.last()),
+        };
+        let (file, length) = opened.map_err(failed)?;
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        if !is_good {
-            // sorts before the new one, which may begin with the same row
-            fs::rename(path, path.with_extension(format!("0.{SUFFIX}")))?;
-            let (file, length) = create(&folder, &name, last)?;
-            return Ok((Self { folder, name, limits, chain, file, length, torn: false }, Some(Recovery::Damaged)));
-        }
-        let file = OpenOptions::new().append(true).open(path)?;
-        let (extra, whole) = ((length - whole) as u64, whole as u64);
-        if extra > 0 {
-            file.set_len(whole)?;
-            file.sync_data()?;
-        }
-        let recovery = (extra > 0).then_some(Recovery::CutOff(extra));
-        Ok((Self { folder, name, limits, chain, file, length: whole, torn: false }, recovery))
+        Ok((Self { folder, _lock: lock, name, limits, chain, file, length, torn: false }, recovery))
     }
 
     /// The last row; number 0 if there is none.
@@ -191,14 +170,65 @@ impl Journal {
     }
 }
 
-/// The last row of a file, and whether it ends with it.
-fn last_anchor(header: Option<&Header>, text: &str) -> (Anchor, bool) {
-    let before = Anchor { sequence: 0, hash: crate::Hash([0; 32]) };
-    let before = header.map_or(before, |header| header.after);
-    let lines: Vec<&str> = text.lines().skip(1).collect();
-    let is_good = header.is_some() && lines.last().is_none_or(|line| parse_row(line).is_ok());
-    let last = lines.iter().rev().find_map(|line| parse_row(line).ok());
-    (last.map_or(before, |row| row.anchor()), is_good)
+/// The newest file, as it was found.
+struct Newest {
+    path: PathBuf,
+    last: Anchor,
+    /// It has a header, and ends with a row if there is any.
+    is_good: bool,
+    /// Up to the end of its last line.
+    whole: u64,
+    /// What stands after that.
+    extra: u64,
+}
+
+/// `None`: there are no files. One whose making was cut short is removed.
+fn newest(folder: &Path, name: &str) -> Result<Option<Newest>, JournalError> {
+    let failed = |source| JournalError::Io { path: folder.to_owned(), source };
+    for path in journal_files(folder).map_err(failed)?.into_iter().rev() {
+        let bytes = fs::read(&path).map_err(failed)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let Some(header) = text.lines().next() else {
+            fs::remove_file(&path).map_err(failed)?;
+            continue;
+        };
+        let header = Header::parse(header).ok();
+        if let Some(Header { chain, .. }) = header.as_ref().filter(|header| header.chain != name) {
+            return Err(JournalError::OtherChain { path: folder.to_owned(), found: chain.clone() });
+        }
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        let is_good = header.is_some() && lines.last().is_none_or(|line| parse_row(line).is_ok());
+        let last = lines.iter().rev().find_map(|line| parse_row(line).ok()).map(|row| row.anchor());
+        let last = last.or(header.map(|header| header.after)).unwrap_or(Chain::new(name).last());
+        let (whole, extra) = (whole as u64, (bytes.len() - whole) as u64);
+        return Ok(Some(Newest { path, last, is_good, whole, extra }));
+    }
+    Ok(None)
+}
+
+impl Newest {
+    fn recovery(&self) -> Option<Recovery> {
+        match self {
+            Self { is_good: false, .. } => Some(Recovery::Damaged),
+            Self { extra: 0, .. } => None,
+            Self { extra, .. } => Some(Recovery::CutOff(*extra)),
+        }
+    }
+
+    fn resume(self) -> io::Result<(File, u64)> {
+        let file = OpenOptions::new().append(true).open(self.path)?;
+        if self.extra > 0 {
+            file.set_len(self.whole)?;
+            file.sync_data()?;
+        }
+        Ok((file, self.whole))
+    }
+
+    /// Under a name that sorts before the next file's, which may begin with the same row.
+    fn put_aside(self) -> io::Result<()> {
+        fs::rename(&self.path, self.path.with_extension(format!("0.{SUFFIX}")))
+    }
 }
 
 fn header(name: &str, after: Anchor) -> String {

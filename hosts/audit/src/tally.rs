@@ -28,6 +28,11 @@ pub struct Repeats {
 }
 
 impl Repeats {
+    /// Once.
+    pub fn once(at: SystemTime) -> Self {
+        Self { count: 1, first: at, last: at }
+    }
+
     /// The same as a sentence's part.
     pub fn told(&self) -> String {
         format!("{} times more until {}", self.count, crate::rfc3339(self.last))
@@ -51,22 +56,36 @@ impl<K: Hash + Eq + Clone> Tally<K> {
         Self { window, kept: HashMap::new() }
     }
 
-    /// Takes note of `key`, `count` times from `first` to `last`.
+    /// Takes note of `key`, seen so often, and says whether it is to be written.
     pub fn see(&mut self, now: Instant, key: &K, seen: Repeats) -> Seen {
+        if self.repeat(now, key, seen) {
+            return Seen::Again;
+        }
+        self.wrote(now, key);
+        Seen::First
+    }
+
+    /// Counts `key`, if it was written within the window; else it is to be written, and [`wrote`](Self::wrote) to be told.
+    pub fn repeat(&mut self, now: Instant, key: &K, seen: Repeats) -> bool {
+        let Some(kept) = self.kept.get_mut(key) else { return false };
+        if let Some(repeats) = &mut kept.repeats {
+            (repeats.count, repeats.last) = (repeats.count + seen.count, seen.last);
+            return true;
+        }
+        let is_recent = now.saturating_duration_since(kept.since) < self.window;
+        if is_recent {
+            kept.repeats = Some(seen);
+        }
+        is_recent
+    }
+
+    /// `key` was written.
+    pub fn wrote(&mut self, now: Instant, key: &K) {
         if let Some(kept) = self.kept.get_mut(key) {
-            if let Some(repeats) = &mut kept.repeats {
-                (repeats.count, repeats.last) = (repeats.count + seen.count, seen.last);
-                return Seen::Again;
-            }
-            if now.saturating_duration_since(kept.since) < self.window {
-                kept.repeats = Some(seen);
-                return Seen::Again;
-            }
             kept.since = now;
         } else if self.kept.len() < CAPACITY {
             self.kept.insert(key.clone(), Kept { since: now, repeats: None });
         }
-        Seen::First
     }
 
     /// What was repeated in windows that are over: to be written. What was not is forgotten.
@@ -103,8 +122,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(60);
 
     fn once(at: u64) -> Repeats {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-        Repeats { count: 1, first: at, last: at }
+        Repeats::once(SystemTime::UNIX_EPOCH + Duration::from_secs(at))
     }
 
     #[test]

@@ -37,6 +37,8 @@ fn rows_go_on_where_they_ended_and_files_are_private() {
     drop(journal);
     let mut journal = open(&state);
     assert_eq!(journal.last(), last);
+    let second = Journal::open(&state, NAME, SMALL).map(drop).unwrap_err();
+    assert!(matches!(second, JournalError::Occupied { .. }), "{second}");
     journal.append(&[entry(3)]).unwrap();
     let report = verified(&state);
     assert_eq!((report.is_good(), report.rows, report.last), (true, 3, journal.last()));

@@ -1,6 +1,7 @@
 //! Who may call what on this node.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_lib::{Caller, Holder, Rights};
 use mtls::{Kind, Peer, PeerIdentity};
@@ -37,7 +38,7 @@ pub enum Right {
 }
 
 impl Right {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Logs => "logs",
@@ -55,9 +56,24 @@ pub(crate) struct Principal {
     holder: Holder,
     rights: Rights,
     shell: bool,
+    via: Option<Arc<PeerIdentity>>,
 }
 
 impl Principal {
+    /// Somebody who may do nothing here.
+    pub(crate) fn denied(holder: Holder) -> Self {
+        Self { holder, rights: Rights::default(), shell: false, via: None }
+    }
+
+    /// The controller that calls on their behalf, if one does.
+    pub(crate) fn via(&self) -> Option<&Arc<PeerIdentity>> {
+        self.via.as_ref()
+    }
+
+    fn called_by(self, peer: &Arc<PeerIdentity>) -> Self {
+        Self { via: (peer.kind == Kind::Controller).then(|| peer.clone()), ..self }
+    }
+
     /// As the agent wants it.
     pub(crate) fn caller(&self) -> Caller<'_> {
         self.holder.caller().with_rights(self.rights)
@@ -102,7 +118,9 @@ impl Access {
     /// `PERMISSION_DENIED`, saying what is missing.
     pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Principal, Status> {
         match peer.get::<Peer>() {
-            Some(Peer::Certified(identity, _)) => self.check_identity(right, metadata, identity),
+            Some(Peer::Certified(identity, _)) => {
+                self.check_identity(right, metadata, identity).map(|principal| principal.called_by(identity))
+            }
             Some(Peer::Token(..)) => Err(denied("a join token may register with a controller and nothing else")),
             None => Err(denied("the connection has no peer")),
         }
@@ -142,7 +160,7 @@ fn principal(who: &str, admin: bool, shell: bool) -> Result<Principal, Status> {
     let rights = if admin { ADMIN } else { Rights::default() };
     let holder = Holder::new(who).ok().filter(|_| who.len() <= MAXIMUM_HOLDER);
     holder
-        .map(|holder| Principal { holder, rights, shell: shell || admin })
+        .map(|holder| Principal { holder, rights, shell: shell || admin, via: None })
         .ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
 }
 

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::access::Access;
+use crate::audit::Auditor;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
 use crate::config::Config;
@@ -114,7 +115,10 @@ where
     let starts = boots::count(&config.state)?;
     let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
     let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
-    let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
+    let chain = audit::node_chain(&identity.cluster, &identity.name);
+    let (auditor, auditing) = Auditor::start(&config.state, chain);
+    let (id, boot_id) = (identity.name.clone(), inventory.boot_id.clone());
+    let node = Arc::new(Node::new(id, boot_id, access, limits, auditor.clone(), agent));
     node.judge(ConditionKind::Policy, restored);
     let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
     let mut uplink = None;
@@ -125,7 +129,7 @@ where
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
-    let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
+    let executor = Arc::new(Executor::new(config.exec.clone(), runner, auditor, &config.state, starts)?);
     let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs, executor: executor.clone() })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -171,6 +175,7 @@ where
     let as_driven = node.agent().last_levels();
     node.let_go();
     executor.close().await;
+    auditing.close().await;
     if last::is_wanted(&node) {
         last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
     }

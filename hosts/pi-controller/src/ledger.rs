@@ -6,6 +6,7 @@ use control_lib::{Control, Decision};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
+use crate::recorder::Recorder;
 use crate::store::{CommitError, Store};
 
 /// The control plane's state in memory and on disk.
@@ -13,6 +14,7 @@ pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
     revision: watch::Sender<u64>,
+    recorder: Recorder,
 }
 
 /// A decision could not be made durable; nothing has changed.
@@ -27,7 +29,14 @@ pub(crate) enum LedgerError {
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
         let revision = watch::Sender::new(control.revision());
-        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)), revision })
+        let store = Arc::new(Mutex::new(store));
+        let recorder = Recorder::start(store.clone());
+        Arc::new(Self { control: RwLock::new(control), store, revision, recorder })
+    }
+
+    /// What goes into the audit without a decision.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Tells when the state has changed: the revision of the last commit.

@@ -3,6 +3,7 @@
 //!
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
+mod audit;
 mod authorized;
 mod config;
 mod control_plane;
@@ -13,6 +14,7 @@ mod links;
 mod operators;
 mod own_certificate;
 mod proxy;
+mod recorder;
 mod serve;
 mod standard;
 pub mod store;

@@ -49,6 +49,9 @@ impl NodeAgentProxy {
             wire::denied(&denied)
         })?;
         let onward_headers = onward_headers(parts.headers, caller, &rights)?;
+        if let Caller::Identity(who) = caller {
+            self.ledger.recorder().forwarded(who, parts.uri.path(), &node).await?;
+        }
         let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;

@@ -8,10 +8,12 @@ use mtls::{
     Acceptor, CredentialsError, Dialer, FileError, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
+use proto::fleet::v1::audit_server::AuditServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
 use tokio::net::TcpListener;
 
+use crate::audit::AuditService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
@@ -20,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
-use crate::store::{LoadError, OpenError, Store};
+use crate::store::{AuditReader, LoadError, OpenError, Store};
 use crate::{own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -103,6 +105,9 @@ pub async fn serve(
     let operators = OperatorsServer::new(OperatorsService::new(ledger.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
@@ -112,6 +117,7 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
         .add_service(Authorized::new(ledger.clone(), operators))
+        .add_service(Authorized::new(ledger.clone(), audit))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -120,9 +126,11 @@ pub async fn serve(
         reporter.end().await;
     };
     tokio::select! {
-        () = mtls::serve(routes, acceptor, listener, shutdown) => Ok(()),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
+        () = mtls::serve(routes, acceptor, listener, shutdown) => {}
+        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at) => {}
     }
+    ledger.recorder().close().await;
+    Ok(())
 }
 
 fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {

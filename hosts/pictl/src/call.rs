@@ -15,6 +15,7 @@ use crate::exit::Failure;
 /// Calls as the operator of one context.
 pub(crate) struct Caller {
     controller: String,
+    cluster: String,
     dialer: Dialer,
     direct: Option<String>,
     timeout: Duration,
@@ -23,7 +24,8 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
         let context = Context::load(&context.or_else(usual_context).ok_or(Failure::NoHome)?)?;
-        Ok(Self { dialer: context.dialer()?, controller: context.controller, direct, timeout })
+        let dialer = context.dialer()?;
+        Ok(Self { dialer, controller: context.controller, cluster: context.identity.cluster, direct, timeout })
     }
 
     /// For how long an answer, or a command, may take.
@@ -31,9 +33,19 @@ impl Caller {
         self.timeout
     }
 
+    /// The operator's cluster, as their own certificate says.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The controller.
+    pub(crate) fn controller(&self) -> Result<Channel, Failure> {
+        Ok(self.dialer.channel(&self.controller, Expect::Controller)?)
+    }
+
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
-        Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+        Ok(FleetClient::new(self.controller()?))
     }
 
     /// A node: through the controller, or itself.
@@ -52,7 +64,7 @@ impl Caller {
 
     /// Any node, by the name in the request's metadata: one connection to the controller for all of them.
     pub(crate) fn proxy(&self) -> Result<NodeAgentClient<Channel>, Failure> {
-        Ok(NodeAgentClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+        Ok(NodeAgentClient::new(self.controller()?))
     }
 
     /// A request to the fleet.

@@ -32,6 +32,7 @@ pub use stage::{Ended, Identity, Plan, run_as_stage};
 
 pub(crate) use run::{How, Kept, Outcome};
 
+use crate::audit::Auditor;
 use crate::clock::Clock;
 use crate::wire;
 use cgroup::Cgroup;
@@ -68,6 +69,7 @@ pub enum ExecError {
 pub(crate) struct Executor {
     planner: Planner,
     runner: Arc<dyn Runner>,
+    audit: Arc<Auditor>,
     running: Arc<Semaphore>,
     maximum: usize,
     jobs: Mutex<Jobs<CommandResponse>>,
@@ -91,6 +93,7 @@ impl Executor {
     pub(crate) fn new(
         config: ExecConfig,
         runner: Arc<dyn Runner>,
+        audit: Arc<Auditor>,
         state: &Path,
         start: u64,
     ) -> Result<Self, ExecError> {
@@ -110,6 +113,7 @@ impl Executor {
         Ok(Self {
             planner: Planner::new(config)?,
             runner,
+            audit,
             running: Arc::new(Semaphore::new(maximum)),
             maximum,
             jobs: Mutex::new(jobs),

@@ -38,6 +38,7 @@ impl Executor {
         let id = wire::request_id(&request)?;
         let detach = request.detach;
         let ready = self.planner.plan(who, request, Way::Unary)?;
+        self.audit.ready().await?;
         let (mut live, waiting) = match self.begin(who, ready, detach, id)? {
             Answer::Now(response) => return Ok(*response),
             Answer::Later(live, waiting) => (live, waiting),
@@ -77,10 +78,20 @@ impl Executor {
         self.live().insert(number, live.clone());
         let request = id.map(|(text, digest)| (RequestId { holder: who.holder().clone(), text }, digest));
         let (executor, unwanted) = (self.clone(), live.unwanted.subscribe());
-        let who = who.holder().to_string();
+        let who = who.clone();
         tokio::spawn(async move {
-            let response = executor.carry_out(&who, ready, request, permit, unwanted).await;
+            let carried_out = executor.carry_out(who, ready, request, permit, unwanted).await;
             let mut jobs = executor.jobs();
+            let response = match carried_out {
+                Ok(response) => response,
+                // its caller has been told that it runs
+                Err(refused) if detach => wire::not_started(&io::Error::other(refused.message())),
+                Err(_) => {
+                    jobs.undo(number);
+                    executor.live().remove(&number);
+                    return; // and with it the sender of the outcome
+                }
+            };
             let response = CommandResponse { job: shown(&jobs, number, detach), ..response };
             jobs.end(executor.clock.now(), number, response.clone(), wire::kept_bytes(&response));
             executor.live().remove(&number);
@@ -95,18 +106,21 @@ impl Executor {
 
     async fn carry_out(
         &self,
-        who: &str,
+        who: Principal,
         ready: Ready,
         request: Option<(RequestId, [u8; 32])>,
         permit: OwnedSemaphorePermit,
         mut unwanted: watch::Receiver<bool>,
-    ) -> CommandResponse {
+    ) -> Result<CommandResponse, Status> {
+        let audit = Audit::begin(&self.audit, who, &ready).await?;
         if let Some((request, digest)) = request
             && let Err(error) = self.remember(request, digest).await
         {
-            return wire::not_started(&io::Error::other(format!("its request id cannot be remembered: {error}")));
+            let why = io::Error::other(format!("its request id cannot be remembered: {error}"));
+            let response = wire::not_started(&why);
+            audit.end(&response);
+            return Ok(response);
         }
-        let audit = Audit::begin(who, &ready);
         let response = match self.runner.start(ready.plan, None) {
             Err(error) => wire::not_started(&error),
             Ok(process) => {
@@ -121,7 +135,7 @@ impl Executor {
             }
         };
         audit.end(&response);
-        response
+        Ok(response)
     }
 
     async fn remember(&self, request: RequestId, digest: [u8; 32]) -> io::Result<()> {

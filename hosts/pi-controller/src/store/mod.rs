@@ -3,6 +3,7 @@
 //! A store holds one cluster. Each committed decision is one transaction under the next revision; once
 //! [`Store::commit`] has returned, the decision survives a crash and a power failure of a disk that honours fsync.
 
+mod audit;
 mod read;
 mod sqlite;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod write;
 
 use control_lib::{Authority, Change, ClusterId};
 
+pub use audit::{AuditPage, AuditQuery, AuditReader};
 pub use sqlite::Store;
 
 /// What a store held when it was loaded.
@@ -99,4 +101,11 @@ pub enum CopyError {
     /// SQLite could not read the store or write the copy.
     #[error("look at the store's file and its disk: it cannot be copied")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+impl CommitError {
+    /// Whether the disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
 }

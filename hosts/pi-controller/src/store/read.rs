@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Authority, Certificate, ClusterId, Exclusion, Grants, Inventory, Issuer, Labels, Lifetime, Names, Node, Operator, PublicKey, RevokedKey, Root, Scope, ScopeError, TokenRecord,
+    Authority, Certificate, ClusterId, Exclusion, Grants, Inventory, Issuer, Labels, Lifetime, Names, Node, Operator,
+    PublicKey, RevokedKey, Root, Scope, ScopeError, TokenRecord,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
@@ -158,24 +159,7 @@ fn scope(row: &Row<'_>) -> Result<Scope> {
     })
 }
 
-pub(super) fn audit(connection: &Connection, after: u64, limit: u32) -> Result<Vec<(u64, AuditRow)>> {
-    // A number beyond SQLite's range is after every row.
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let page = "SELECT * FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-    all(connection, page, [after, i64::from(limit)], |row| {
-        let audit_row = AuditRow {
-            at: time(row, "at")?,
-            who: row.get("who")?,
-            action: row.get("action")?,
-            subject: row.get("subject")?,
-            outcome: parsed(row, "outcome")?,
-            detail: row.get("detail")?,
-        };
-        Ok((row.get::<_, i64>("sequence")?.cast_unsigned(), audit_row))
-    })
-}
-
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -212,6 +196,6 @@ fn moment(nanos: i64) -> Result<SystemTime> {
     Ok(UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
-fn invalid(error: impl StdError + Send + Sync + 'static) -> Error {
+pub(super) fn invalid(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{
-    AuditRow, Authority, Change, Exclusion, Names, Node, Operator, RevokedKey, Root, Scope, TokenRecord,
-};
+use control_lib::{Authority, Change, Exclusion, Names, Node, Operator, RevokedKey, Root, Scope, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
+
+use super::audit;
 
 pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
     match change {
@@ -23,7 +23,7 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         }
         Change::PutAuthority(authority) => put_authority(connection, authority),
         Change::PutEpoch(epoch) => put_epoch(connection, *epoch),
-        Change::Audit(row) => append_audit(connection, row),
+        Change::Audit(row) => audit::append(connection, row),
     }
 }
 
@@ -174,16 +174,8 @@ fn put_epoch(connection: &Connection, epoch: u64) -> Result<()> {
     Ok(())
 }
 
-fn append_audit(connection: &Connection, row: &AuditRow) -> Result<()> {
-    let AuditRow { at, who, action, subject, outcome, detail } = row;
-    let append = "INSERT INTO audit (at, who, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let row = params![Nanos(*at), who, action, subject, outcome.as_str(), detail];
-    connection.execute(append, row)?;
-    Ok(())
-}
-
 /// A time as whole nanoseconds since 1970, without loss; from 1970 to 2262.
-struct Nanos(SystemTime);
+pub(super) struct Nanos(pub(super) SystemTime);
 
 impl ToSql for Nanos {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
