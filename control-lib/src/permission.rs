@@ -79,6 +79,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens.
     Enrol,
+    /// Deciding whom the cluster believes.
+    Trust,
 }
 
 impl Permission {
@@ -91,6 +93,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
+            Permission::Trust => Role::Admin,
         }
     }
 }
@@ -132,6 +135,9 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
+    ("/pi.fleet.v1.Authority/GetRoots", Access::Member),
+    ("/pi.fleet.v1.Authority/GetAuthority", Access::Operator(Permission::View)),
+    ("/pi.fleet.v1.Authority/Rotate", Access::Operator(Permission::Trust)),
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),

@@ -3,23 +3,26 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use control_lib::{Control, CsrError, Identity, IssueError, Issuer, Name, OpenCaError, Presence};
+use control_lib::{CsrError, IssueError, Presence};
 use mtls::{
-    Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
+    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, Limits, OwnCertificate, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
+use proto::fleet::v1::authority_server::AuthorityServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use tokio::net::TcpListener;
 
+use crate::authority::AuthorityService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
 use crate::fleet::FleetService;
+use crate::keys::KeyFolder;
 use crate::ledger::Ledger;
 use crate::links::Links;
+use crate::open::{Lock, OpenClusterError};
 use crate::proxy::NodeAgentProxy;
-use crate::store::{LoadError, OpenError, Store};
-use crate::{own_certificate, standard};
+use crate::{believed, open, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -29,30 +32,12 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// A controller cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// No cluster yet.
-    #[error("{0} holds no cluster: run pi-controller init first")]
-    NotInitialised(String),
+    /// The cluster cannot be taken up.
+    #[error(transparent)]
+    Cluster(#[from] OpenClusterError),
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The CA's files hold something else.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// The CA cannot be used.
-    #[error(transparent)]
-    Ca(#[from] OpenCaError),
-    /// The configured id is no name.
-    #[error("id {0} in controller.toml is not a name: expected lower-case letters, digits and hyphens")]
-    Id(String),
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The store is another cluster's.
-    #[error("the store belongs to cluster {0}, the CA to another: put the right files together")]
-    OtherCluster(String),
     /// The controller could not certify itself.
     #[error(transparent)]
     Csr(#[from] CsrError),
@@ -86,12 +71,14 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let ledger = open(&config)?;
-    let id: Name = config.id.parse().map_err(|_| ServeError::Id(config.id.clone()))?;
-    let identity = Identity::controller(id);
-    let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
+    let _lock = Lock::take(&config.state)?;
+    let ledger = take_up(&config)?;
+    let identity = open::identity(&config)?;
+    let own_folder = config.own_certificate();
+    let (credentials, renew_at) = own_certificate::take(ledger.read().authority(), &identity, &own_folder)?;
     let own = OwnCertificate::new(&credentials)?;
-    let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
+    let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
+    let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
@@ -101,7 +88,10 @@ pub async fn serve(
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
-    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
+    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust.clone())));
+    let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -109,6 +99,7 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
+        .add_service(Authorized::new(ledger.clone(), authority))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -118,32 +109,17 @@ pub async fn serve(
     };
     tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
+        () = believed::follow(ledger.clone(), trust) => Ok(()),
+        () = own_certificate::keep_fresh(ledger, identity, own, renew_at, &own_folder) => Ok(()),
     }
 }
 
-fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
-    if !config.ca_certificate().exists() || !config.database().exists() {
-        return Err(ServeError::NotInitialised(config.state.display().to_string()));
+fn take_up(config: &Config) -> Result<Arc<Ledger>, ServeError> {
+    let (control, store) = open::open(&config.state)?;
+    for stray in KeyFolder::of(&config.state).strays(control.authority()) {
+        tracing::warn!(file = %stray.display(), "the key of no root: delete it unless it belongs to a backup to be restored");
     }
-    let issuer = read_issuer(config)?;
-    let store = Store::open(&config.database())?;
-    let loaded = store.load()?;
-    match loaded.cluster {
-        Some(cluster) if cluster != *issuer.cluster() => return Err(ServeError::OtherCluster(cluster.to_string())),
-        Some(_) => {}
-        None => return Err(ServeError::NotInitialised(config.state.display().to_string())),
-    }
-    Ok(Ledger::new(Control::restore(issuer, loaded.revision, loaded.changes), store))
-}
-
-fn read_issuer(config: &Config) -> Result<Issuer, ServeError> {
-    let Pem { certificates, .. } = mtls::parse_pem(&mtls::read_private(&config.ca_certificate())?)?;
-    let Pem { key, .. } = mtls::parse_pem(&mtls::read_private(&config.ca_key())?)?;
-    let not_initialised = || ServeError::NotInitialised(config.state.display().to_string());
-    let certificate = certificates.first().ok_or_else(not_initialised)?;
-    let key = key.ok_or_else(not_initialised)?;
-    Ok(Issuer::from_der(certificate, key.secret_der())?)
+    Ok(Ledger::new(control, store))
 }
 
 fn live_tokens(ledger: &Arc<Ledger>) -> TokenKeys {

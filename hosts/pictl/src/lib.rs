@@ -4,6 +4,7 @@
 //! tour give it their own.
 
 mod bus;
+mod ca;
 mod call;
 mod exec;
 mod exit;
@@ -17,6 +18,7 @@ mod node;
 mod output;
 mod pwm;
 mod raw_mode;
+mod roots;
 mod session;
 mod top;
 mod watch;
@@ -75,6 +77,9 @@ enum Command {
     /// Nodes of the fleet
     #[command(subcommand)]
     Node(node::Command),
+    /// The cluster's certificate authority: roots and their rotation
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -154,8 +159,10 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         return Ok(Exit::Done);
     }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
+    let about_roots = matches!(command, Command::Ca(_));
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
+        Command::Ca(command) => ca::run(&caller, command, output).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
@@ -169,7 +176,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         }
         Command::Top(arguments) => {
             top::run(caller, arguments, output, out).await?;
-            String::new()
+            return Ok(Exit::Done);
         }
         Command::Health { node } => {
             health::run(&caller, &node, output, out).await?;
@@ -181,5 +188,6 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     if !text.is_empty() {
         writeln!(out, "{text}")?;
     }
+    roots::follow(&caller, about_roots, errors).await;
     Ok(Exit::Done)
 }
