@@ -54,6 +54,9 @@ const MATRIX: &str = "
     .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/WatchTrust
     .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Audit/ListRows
+    x      x    x    x    x     x         x     x        x    x          .     /pi.fleet.v1.Authority/GetRoots
+    x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Authority/GetAuthority
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Authority/Rotate
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock

@@ -36,7 +36,7 @@ struct File {
 }
 
 impl Config {
-    fn path(state: &Path) -> PathBuf {
+    pub(crate) fn path(state: &Path) -> PathBuf {
         state.join("controller.toml")
     }
 
@@ -58,16 +58,17 @@ impl Config {
         mtls::write_private(&Self::path(&self.state), text.as_bytes())
     }
 
-    pub(crate) fn ca_certificate(&self) -> PathBuf {
-        self.state.join("ca.pem")
-    }
-
-    pub(crate) fn ca_key(&self) -> PathBuf {
-        self.state.join("ca.key.pem")
-    }
-
     pub(crate) fn database(&self) -> PathBuf {
-        self.state.join("state.db")
+        Self::database_of(&self.state)
+    }
+
+    pub(crate) fn database_of(state: &Path) -> PathBuf {
+        state.join("state.db")
+    }
+
+    /// Where the controller keeps its own certificate, for the day on which it cannot make a new one.
+    pub(crate) fn own_certificate(&self) -> PathBuf {
+        self.state.join("own")
     }
 
     /// The first operator's context.

@@ -4,24 +4,40 @@
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
 mod audit;
+mod authority;
 mod authorized;
+mod backup;
+mod believed;
 mod config;
 mod control_plane;
 mod fleet;
 mod init;
+mod keys;
 mod ledger;
 mod links;
+mod open;
 mod operators;
 mod own_certificate;
+mod passphrase;
 mod proxy;
 mod recorder;
+mod recovery;
+mod restore;
+mod sealed;
 mod serve;
 mod standard;
 pub mod store;
 mod token;
 mod wire;
 
+pub use backup::{BackedUp, BackupError, ReadError, backup};
 pub use config::Config;
-pub use init::{InitError, Initialised, init};
+pub use init::{InitError, Initialised, RecoveryExport, init, init_with};
+pub use keys::KeyFileError;
+pub use open::OpenClusterError;
+pub use passphrase::{Passphrase, PassphraseError};
+pub use recovery::{RecoverError, recover};
+pub use restore::{RestoreError, Restored, restore};
+pub use sealed::SealError;
 pub use serve::{ServeError, serve};
 pub use token::{TokenWish, TokenWishError, create_token};

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use pi_controller::{Config, TokenWish, create_token, init, serve};
+use pi_controller::{Config, Initialised, Passphrase, RecoveryExport, TokenWish, create_token, init_with, serve};
 use startup::Failure;
+
+mod ca_commands;
 
 /// The control plane of a fleet of Raspberry Pis.
 #[derive(Parser)]
@@ -21,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   pi-controller init --advertise 192.168.1.10:7443
   pi-controller serve
   pi-controller token create --out join.token
+  pi-controller ca backup --out cluster.backup
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage.
 PI_LOG sets what is logged, such as PI_LOG=debug.";
@@ -29,7 +32,7 @@ const STATE: &str = "/var/lib/pi-controller";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a cluster: its CA, its store, and the first operator's context for pictl
+    /// Make a cluster: its CA, its store, the first operator's context for pictl, and a recovery key
     Init {
         /// Folder for all of it; must be empty or not exist
         #[arg(long, value_name = "DIR", default_value = STATE)]
@@ -43,6 +46,12 @@ enum Command {
         /// Name of the cluster; default: a random one
         #[arg(long)]
         cluster: Option<String>,
+        /// File for the sealed recovery key; default: recovery.sealed in the folder, to be moved away
+        #[arg(long, value_name = "FILE")]
+        recovery_out: Option<PathBuf>,
+        /// File with the passphrase that seals it, mode 0600; default: one is drawn and printed, this once
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
     /// Serve the cluster
     Serve {
@@ -56,6 +65,9 @@ enum Command {
     /// Join tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The CA: backup, restore, recovery
+    #[command(subcommand)]
+    Ca(ca_commands::CaCommand),
 }
 
 #[derive(Subcommand)]
@@ -88,9 +100,12 @@ fn main() -> Result<(), Failure> {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { state, listen, advertise, cluster } => {
-            let made = init(&state, cluster.as_deref(), listen, &advertise)?;
+        Command::Init { state, listen, advertise, cluster, recovery_out, passphrase_file } => {
+            let passphrase = passphrase_file.as_deref().map(Passphrase::read).transpose()?;
+            let export = RecoveryExport { out: recovery_out, passphrase };
+            let made = init_with(&state, cluster.as_deref(), listen, &advertise, export)?;
             println!("made cluster {} in {}", made.cluster, state.display());
+            print_recovery(&made);
             print_next_steps(&made.context, &advertise, &state);
         }
         Command::Serve { state, listen } => {
@@ -108,8 +123,22 @@ async fn run(command: Command) -> Result<(), Failure> {
                 None => writeln!(std::io::stdout(), "{}", *token)?,
             }
         }
+        Command::Ca(command) => ca_commands::run(command)?,
     }
     Ok(())
+}
+
+/// The only time that the passphrase is seen.
+fn print_recovery(made: &Initialised) {
+    println!("recovery key: {}", made.recovery.display());
+    match &made.recovery_passphrase {
+        Some(passphrase) => println!("its passphrase, shown only now: {}", passphrase.expose()),
+        None => println!("its passphrase: the one in your file"),
+    }
+    println!(
+        "  Move the file off this machine and write the passphrase down, in two places. With both, a lost or stolen CA
+  key is replaced without a visit to any node (pi-controller ca recover); whoever else has both can do so too."
+    );
 }
 
 fn print_next_steps(context: &Path, advertise: &str, state: &Path) {

@@ -1,33 +1,79 @@
 //! The controller's own certificate: it holds the CA, so that it certifies itself, and again in good time.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use control_lib::{Identity, Issuer, Lifetime, PublicKey};
+use control_lib::{Authority, Identity, IssueError, Lifetime, PublicKey, RootId};
 use mtls::{CertificateDer, Credentials, OwnCertificate, OwnKey};
 
 use crate::ledger::Ledger;
 use crate::serve::ServeError;
 
-/// A new key and its certificate. The chain ends with the CA, whose key a joining node knows by its hash.
-pub(crate) fn issue(issuer: &Issuer, identity: &Identity) -> Result<(Credentials, SystemTime), ServeError> {
-    let key = OwnKey::generate()?;
-    let public = PublicKey::from_csr(&key.csr()?)?;
-    let certificate = issuer.issue(&public, identity, SystemTime::now(), Lifetime::CONTROLLER)?;
-    let ca = CertificateDer::from(issuer.certificate_der().to_vec());
-    let renew_at = certificate.renew_at();
-    let chain = vec![CertificateDer::from(certificate.der), ca.clone()];
-    Ok((Credentials { chain, key: key.into_private_key(), roots: vec![ca] }, renew_at))
+/// A new key and its certificate, kept in `folder` too; without a CA key the one that is kept there. The chain ends with
+/// the CA, whose key a joining node knows by its hash.
+pub(crate) fn take(
+    authority: &Authority,
+    identity: &Identity,
+    folder: &Path,
+) -> Result<(Credentials, SystemTime), ServeError> {
+    match issue(authority, identity, folder) {
+        Err(ServeError::Issue(IssueError::NoKey)) => {
+            tracing::error!("the CA key is gone: nothing can be issued until pi-controller ca recover or ca restore");
+            let kept = Credentials::load(folder).map_err(|_| ServeError::Issue(IssueError::NoKey))?;
+            Ok((kept, SystemTime::now() + AFTER_A_FAILURE))
+        }
+        other => other,
+    }
 }
 
-/// Replaces the certificate at half of its life, for ever; what is connected stays so.
-pub(crate) async fn keep_fresh(ledger: Arc<Ledger>, identity: Identity, own: Arc<OwnCertificate>, first: SystemTime) {
-    const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
+fn issue(authority: &Authority, identity: &Identity, folder: &Path) -> Result<(Credentials, SystemTime), ServeError> {
+    let key = OwnKey::generate()?;
+    let public = PublicKey::from_csr(&key.csr()?)?;
+    let certificate = authority.signing().issue(&public, identity, SystemTime::now(), Lifetime::CONTROLLER)?;
+    let certificates = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from);
+    let renew_at = certificate.renew_at();
+    let chain = authority.chain_of(&certificate.der);
+    let credentials = Credentials {
+        chain: certificates(vec![certificate.der]).chain(certificates(chain)).collect(),
+        key: key.into_private_key(),
+        roots: certificates(authority.bundle()).collect(),
+    };
+    mtls::create_private_dir(folder)?;
+    credentials.store(folder)?;
+    Ok((credentials, renew_at))
+}
+
+const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
+
+/// What the own certificate was made of: another one is needed when it changes.
+fn made_of(authority: &Authority) -> (RootId, u64) {
+    (authority.signing().id(), authority.roots_version())
+}
+
+/// Replaces the certificate at half of its life and whenever another root signs or the way to the roots changes, for
+/// ever; what is connected stays so.
+pub(crate) async fn keep_fresh(
+    ledger: Arc<Ledger>,
+    identity: Identity,
+    own: Arc<OwnCertificate>,
+    first: SystemTime,
+    folder: &Path,
+) {
+    let mut revisions = ledger.revisions();
+    let mut shown = made_of(ledger.read().authority());
     let mut renew_at = first;
     loop {
-        tokio::time::sleep(renew_at.duration_since(SystemTime::now()).unwrap_or_default()).await;
-        let renewed = issue(ledger.read().issuer(), &identity)
-            .and_then(|(credentials, next)| Ok((own.replace(&credentials)?, next)));
+        let half = tokio::time::sleep(renew_at.duration_since(SystemTime::now()).unwrap_or_default());
+        tokio::select! {
+            () = half => {}
+            // the ledger lives as long as this does
+            () = async { drop(revisions.wait_for(|_| made_of(ledger.read().authority()) != shown).await) } => {}
+        }
+        let authority = ledger.read().authority().clone();
+        shown = made_of(&authority);
+        let renewed =
+            issue(&authority, &identity, folder).and_then(|(credentials, next)| Ok((own.replace(&credentials)?, next)));
         renew_at = match renewed {
             Ok(((), next)) => next,
             Err(error) => {

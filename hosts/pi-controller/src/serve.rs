@@ -3,27 +3,31 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use control_lib::{Control, CsrError, Identity, IssueError, Issuer, Name, OpenCaError, Presence};
+use control_lib::{CsrError, IssueError, Presence};
 use mtls::{
-    Acceptor, CredentialsError, Dialer, FileError, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
+    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, OwnCertificate, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::audit_server::AuditServer;
+use proto::fleet::v1::authority_server::AuthorityServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
 use tokio::net::TcpListener;
 
 use crate::audit::AuditService;
+use crate::authority::AuthorityService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
 use crate::fleet::FleetService;
+use crate::keys::KeyFolder;
 use crate::ledger::Ledger;
 use crate::links::Links;
+use crate::open::{Lock, OpenClusterError};
 use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{AuditReader, LoadError, OpenError, Store};
-use crate::{own_certificate, standard};
+use crate::{believed, open, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -33,30 +37,12 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// A controller cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// No cluster yet.
-    #[error("{0} holds no cluster: run pi-controller init first")]
-    NotInitialised(String),
+    /// The cluster cannot be taken up.
+    #[error(transparent)]
+    Cluster(#[from] OpenClusterError),
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The CA's files hold something else.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// The CA cannot be used.
-    #[error(transparent)]
-    Ca(#[from] OpenCaError),
-    /// The configured id is no name.
-    #[error("id {0} in controller.toml is not a name: expected lower-case letters, digits and hyphens")]
-    Id(String),
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The store is another cluster's.
-    #[error("the store belongs to cluster {0}, the CA to another: put the right files together")]
-    OtherCluster(String),
     /// The controller could not certify itself.
     #[error(transparent)]
     Csr(#[from] CsrError),
@@ -87,12 +73,14 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let ledger = open(&config)?;
-    let id: Name = config.id.parse().map_err(|_| ServeError::Id(config.id.clone()))?;
-    let identity = Identity::controller(id);
-    let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
+    let _lock = Lock::take(&config.state)?;
+    let ledger = take_up(&config)?;
+    let identity = open::identity(&config)?;
+    let own_folder = config.own_certificate();
+    let (credentials, renew_at) = own_certificate::take(ledger.read().authority(), &identity, &own_folder)?;
     let own = OwnCertificate::new(&credentials)?;
-    let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
+    let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
+    let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), config.limits.clone())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
@@ -108,7 +96,10 @@ pub async fn serve(
     let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
-    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
+    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust.clone())));
+    let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -118,6 +109,7 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), fleet))
         .add_service(Authorized::new(ledger.clone(), operators))
         .add_service(Authorized::new(ledger.clone(), audit))
+        .add_service(Authorized::new(ledger.clone(), authority))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -127,34 +119,19 @@ pub async fn serve(
     };
     tokio::select! {
         () = mtls::serve(routes, acceptor, listener, shutdown) => {}
-        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at) => {}
+        () = believed::follow(ledger.clone(), trust) => {}
+        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at, &own_folder) => {}
     }
     ledger.recorder().close().await;
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
-    if !config.ca_certificate().exists() || !config.database().exists() {
-        return Err(ServeError::NotInitialised(config.state.display().to_string()));
+fn take_up(config: &Config) -> Result<Arc<Ledger>, ServeError> {
+    let (control, store) = open::open(&config.state)?;
+    for stray in KeyFolder::of(&config.state).strays(control.authority()) {
+        tracing::warn!(file = %stray.display(), "the key of no root: delete it unless it belongs to a backup to be restored");
     }
-    let issuer = read_issuer(config)?;
-    let store = Store::open(&config.database())?;
-    let loaded = store.load()?;
-    match loaded.cluster {
-        Some(cluster) if cluster != *issuer.cluster() => return Err(ServeError::OtherCluster(cluster.to_string())),
-        Some(_) => {}
-        None => return Err(ServeError::NotInitialised(config.state.display().to_string())),
-    }
-    Ok(Ledger::new(Control::restore(issuer, loaded.revision, loaded.changes), store))
-}
-
-fn read_issuer(config: &Config) -> Result<Issuer, ServeError> {
-    let Pem { certificates, .. } = mtls::parse_pem(&mtls::read_private(&config.ca_certificate())?)?;
-    let Pem { key, .. } = mtls::parse_pem(&mtls::read_private(&config.ca_key())?)?;
-    let not_initialised = || ServeError::NotInitialised(config.state.display().to_string());
-    let certificate = certificates.first().ok_or_else(not_initialised)?;
-    let key = key.ok_or_else(not_initialised)?;
-    Ok(Issuer::from_der(certificate, key.secret_der())?)
+    Ok(Ledger::new(control, store))
 }
 
 fn live_tokens(ledger: &Arc<Ledger>) -> TokenKeys {

@@ -1,5 +1,8 @@
 //! The services that every gRPC server may have beside its own: `grpc.health.v1` and, if configured, server reflection.
 
+use std::collections::BTreeSet;
+
+use control_lib::METHODS;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -8,8 +11,10 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 /// Names by which health is asked: the server as a whole, and each of its services. `NodeAgent` is the proxy; how a node
 /// is, its own `HealthCheck` tells.
-const NAMES: [&str; 6] =
-    ["", "pi.agent.v1.NodeAgent", "pi.control.v1.ControlPlane", "pi.fleet.v1.Audit", "pi.fleet.v1.Fleet", "pi.fleet.v1.Operators"];
+fn names() -> BTreeSet<&'static str> {
+    let services = METHODS.iter().filter_map(|(path, _)| path.strip_prefix('/')?.split_once('/'));
+    services.map(|(service, _)| service).filter(|service| service.starts_with("pi.")).chain([""]).collect()
+}
 
 /// Tells watchers how the server stands.
 pub(crate) struct Reporter(HealthReporter);
@@ -17,7 +22,7 @@ pub(crate) struct Reporter(HealthReporter);
 /// `SERVING` as long as calls are answered.
 pub(crate) async fn health() -> (HealthServer<HealthService>, Reporter) {
     let reporter = HealthReporter::new();
-    for name in NAMES {
+    for name in names() {
         reporter.set_service_status(name, ServingStatus::Serving).await;
     }
     (HealthServer::new(HealthService::from_health_reporter(reporter.clone())), Reporter(reporter))
@@ -26,7 +31,7 @@ pub(crate) async fn health() -> (HealthServer<HealthService>, Reporter) {
 impl Reporter {
     /// Tells every watcher that it is over, and ends their streams.
     pub(crate) async fn end(mut self) {
-        for name in NAMES {
+        for name in names() {
             self.0.set_service_status(name, ServingStatus::NotServing).await;
             self.0.clear_service_status(name).await;
         }

@@ -136,10 +136,10 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, revision } = registered;
+    let Registered { node, certificate, ca_chain, roots, not_after: _, renew_at, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
-        certificate_chain: if issued { vec![certificate, ca_certificate] } else { Vec::new() },
+        certificate_chain: if issued { [vec![certificate], ca_chain].concat() } else { Vec::new() },
         ca_bundle: roots,
         renew_at: Some(renew_at.into()),
         revision,
@@ -148,13 +148,14 @@ pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::Re
 
 /// Whom a node is to believe.
 pub(crate) fn trust_update(bundle: TrustBundle, now: SystemTime) -> control_pb::TrustUpdate {
-    let TrustBundle { roots_version, roots, denied_identities, denied_keys } = bundle;
+    let TrustBundle { roots_version, roots, renew_issuers, denied_identities, denied_keys } = bundle;
     control_pb::TrustUpdate {
         roots_version,
         roots,
         denied_identities: denied_identities.iter().map(ToString::to_string).collect(),
         denied_keys: denied_keys.into_iter().map(Vec::from).collect(),
         time: Some(now.into()),
+        renew_issuers: renew_issuers.into_iter().map(Vec::from).collect(),
     }
 }
 

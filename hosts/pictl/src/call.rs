@@ -1,10 +1,11 @@
 //! Where a command's call goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mtls::{Context, Dialer, Expect};
 use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::fleet::v1::authority_client::AuthorityClient;
 use proto::fleet::v1::fleet_client::FleetClient;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -14,6 +15,8 @@ use crate::exit::Failure;
 
 /// Calls as the operator of one context.
 pub(crate) struct Caller {
+    context: PathBuf,
+    own_issuer: Option<[u8; 32]>,
     controller: String,
     cluster: String,
     dialer: Dialer,
@@ -23,9 +26,34 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
-        let context = Context::load(&context.or_else(usual_context).ok_or(Failure::NoHome)?)?;
+        let path = context.or_else(usual_context).ok_or(Failure::NoHome)?;
+        let context = Context::load(&path)?;
+        let own_issuer = context.credentials.chain.get(1).and_then(|ca| mtls::public_key_pin(ca).ok());
         let dialer = context.dialer()?;
-        Ok(Self { dialer, controller: context.controller, cluster: context.identity.cluster, direct, timeout })
+        Ok(Self {
+            context: path,
+            own_issuer,
+            dialer,
+            controller: context.controller,
+            cluster: context.identity.cluster,
+            direct,
+            timeout,
+        })
+    }
+
+    /// The file that says who calls and whom it believes.
+    pub(crate) fn context(&self) -> &Path {
+        &self.context
+    }
+
+    /// SHA-256 of the public key of the root that issued the caller's certificate, if the context has it.
+    pub(crate) fn own_issuer(&self) -> Option<[u8; 32]> {
+        self.own_issuer
+    }
+
+    /// The certificate authority, at the controller.
+    pub(crate) fn authority(&self) -> Result<AuthorityClient<Channel>, Failure> {
+        Ok(AuthorityClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
     }
 
     /// For how long an answer, or a command, may take.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bus;
+mod ca;
 mod call;
 mod exec;
 mod exit;
@@ -18,6 +19,7 @@ mod node;
 mod output;
 mod pwm;
 mod raw_mode;
+mod roots;
 mod session;
 mod top;
 mod watch;
@@ -79,6 +81,9 @@ enum Command {
     /// Who did what: list it, verify it, take a copy
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The cluster's certificate authority: roots and their rotation
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -164,9 +169,11 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         return Ok(Exit::Done);
     }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
+    let about_roots = matches!(command, Command::Ca(_));
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
         Command::Audit(command) => audit::run(&caller, command, output, out).await?,
+        Command::Ca(command) => ca::run(&caller, command, output).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
@@ -180,7 +187,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         }
         Command::Top(arguments) => {
             top::run(caller, arguments, output, out).await?;
-            String::new()
+            return Ok(Exit::Done);
         }
         Command::Health { node } => {
             health::run(&caller, &node, output, out).await?;
@@ -192,5 +199,6 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     if !text.is_empty() {
         writeln!(out, "{text}")?;
     }
+    roots::follow(&caller, about_roots, errors).await;
     Ok(Exit::Done)
 }

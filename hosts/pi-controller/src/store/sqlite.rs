@@ -58,7 +58,8 @@ impl Store {
         let exclusions = read::exclusions(&snapshot)?.into_iter().map(Change::PutExclusion);
         let revoked_keys = read::revoked_keys(&snapshot)?.into_iter().map(Change::PutRevokedKey);
         let epoch = Some(read::epoch(&snapshot)?).filter(|epoch| *epoch > 0).map(Change::PutEpoch);
-        let changes = epoch.into_iter().chain(tokens).chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys);
+        let changes =
+            epoch.into_iter().chain(tokens).chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys);
         let changes = changes.collect();
         Ok(Loaded { cluster, revision, authority: read::authority(&snapshot)?, changes })
     }

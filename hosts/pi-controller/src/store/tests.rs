@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, Change, Grants, Identity, Inventory, Labels, Lifetime, Name, Names, Node, Operator, Outcome, PublicKey, Role, Scope, Selector, Standing, TokenId, TokenRecord,
+    AuditRow, Certificate, Change, Grants, Identity, Inventory, Labels, Lifetime, Name, Names, Node, Operator, Outcome,
+    PublicKey, Role, Scope, Selector, Standing, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
