@@ -13,19 +13,46 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     if error.is::<tonic::Status>() && error.source().is_none() {
         return None;
     }
+    Some(match innermost(error) {
+        Cause::Tls(said) => explain_tls(said),
+        Cause::Other(said) => said.to_string(),
+    })
+}
+
+/// Whether a call failed because one end will not have the other, so that the same call fails again: another CA, another
+/// identity, a certificate or a token that is not known. Clocks are set right in time, and lines and servers come back.
+pub fn is_refused_for_good(error: &(dyn StdError + 'static)) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    match innermost(error) {
+        Cause::Tls(Error::InvalidCertificate(clock)) => {
+            !matches!(clock, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+        }
+        Cause::Tls(Error::AlertReceived(alert)) => !matches!(alert, AlertDescription::InternalError),
+        Cause::Tls(Error::General(_)) => true,
+        _ => false,
+    }
+}
+
+enum Cause<'a> {
+    Tls(&'a Error),
+    Other(&'a (dyn StdError + 'static)),
+}
+
+/// What the handshake said if it failed, else the innermost cause.
+fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> Cause<'a> {
     let mut innermost = error;
     loop {
         if let Some(said) = innermost.downcast_ref::<Error>() {
-            return Some(explain_tls(said));
+            return Cause::Tls(said);
         }
         // an io::Error passes over its own payload when asked for its source
         let payload = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(said) = payload.and_then(|inner| inner.downcast_ref::<Error>()) {
-            return Some(explain_tls(said));
+            return Cause::Tls(said);
         }
         match innermost.source() {
             Some(cause) => innermost = cause,
-            None => return Some(innermost.to_string()),
+            None => return Cause::Other(innermost),
         }
     }
 }

@@ -30,7 +30,7 @@ pub use context::{Context, ContextError};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use deadline::{Deadline, Timely, timed_out};
 pub use dialer::{DialError, Dialer, Expect};
-pub use explain::explain;
+pub use explain::{explain, is_refused_for_good};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};

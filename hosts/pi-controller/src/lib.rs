@@ -6,8 +6,10 @@
 mod authorized;
 mod config;
 mod control_plane;
+mod enrolment;
 mod fleet;
 mod init;
+mod joining;
 mod ledger;
 mod links;
 mod own_certificate;
@@ -16,6 +18,7 @@ mod serve;
 mod standard;
 pub mod store;
 mod token;
+mod tokens;
 mod wire;
 
 pub use config::Config;

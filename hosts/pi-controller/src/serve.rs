@@ -8,17 +8,21 @@ use mtls::{
     Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
+use proto::fleet::v1::enrolment_server::EnrolmentServer;
 use proto::fleet::v1::fleet_server::FleetServer;
+use proto::fleet::v1::tokens_server::TokensServer;
 use tokio::net::TcpListener;
 
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
+use crate::enrolment::EnrolmentService;
 use crate::fleet::FleetService;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{LoadError, OpenError, Store};
+use crate::tokens::TokensService;
 use crate::{own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -98,9 +102,15 @@ pub async fn serve(
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
+    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let tokens = TokensServer::new(TokensService::new(ledger.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
+    let enrolment = EnrolmentServer::new(EnrolmentService::new(ledger.clone(), presence))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
     let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
@@ -109,6 +119,8 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
+        .add_service(Authorized::new(ledger.clone(), tokens))
+        .add_service(Authorized::new(ledger.clone(), enrolment))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 

@@ -31,9 +31,19 @@ impl Caller {
         self.timeout
     }
 
+    /// Where the controller listens.
+    pub(crate) fn controller(&self) -> &str {
+        &self.controller
+    }
+
+    /// The controller, for whichever of its services.
+    pub(crate) fn channel(&self) -> Result<Channel, Failure> {
+        Ok(self.dialer.channel(&self.controller, Expect::Controller)?)
+    }
+
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
-        Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+        Ok(FleetClient::new(self.channel()?))
     }
 
     /// A node: through the controller, or itself.

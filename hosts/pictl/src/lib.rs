@@ -5,6 +5,7 @@
 
 mod bus;
 mod call;
+mod enrolment;
 mod exec;
 mod exit;
 mod fan_out;
@@ -18,6 +19,7 @@ mod output;
 mod pwm;
 mod raw_mode;
 mod session;
+mod token;
 mod top;
 mod watch;
 
@@ -75,6 +77,9 @@ enum Command {
     /// Nodes of the fleet
     #[command(subcommand)]
     Node(node::Command),
+    /// Tokens that let machines join
+    #[command(subcommand)]
+    Token(token::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -156,6 +161,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
+        Command::Token(command) => token::run(&caller, command, output, out).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,
