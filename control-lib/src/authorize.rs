@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
+use crate::exclusion::{Excluded, Standing};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
-use crate::standing::NotApproved;
 
 /// Who is calling, as the TLS handshake proved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,12 @@ pub enum Denied {
         /// Whose method it is.
         needs: Kind,
     },
-    /// The node takes no part: it waits for approval, or is shut out.
+    /// The node waits for approval.
+    #[error("node/{0} waits for approval: pictl node approve {0}")]
+    Pending(Name),
+    /// They are locked or revoked.
     #[error(transparent)]
-    NotApproved(#[from] NotApproved),
+    Excluded(#[from] Excluded),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -79,8 +82,9 @@ impl Control {
     }
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
-        self.check_known(who)?;
         self.check_standing(who, access)?;
+        self.check_known(who)?;
+        self.check_approved(who, access)?;
         match (access, who.kind) {
             (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission),
             (Access::Node | Access::NodeOrToken, Kind::Node) => Ok(()),
@@ -88,6 +92,17 @@ impl Control {
             (Access::Operator(_), _) => Err(wrong_kind(who, Kind::Operator)),
             (Access::Node | Access::NodeOrToken, _) => Err(wrong_kind(who, Kind::Node)),
             (Access::Controller, _) => Err(wrong_kind(who, Kind::Controller)),
+        }
+    }
+
+    /// The handshake has asked as well; a connection may be older than the revocation.
+    fn check_standing(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
+        match self.exclusion(who).map(|exclusion| exclusion.standing) {
+            None => Ok(()),
+            Some(Standing::Revoked) => Err(Excluded::Revoked(who.clone())),
+            // a locked node reports, but gets no certificate and moves nowhere else
+            Some(Standing::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(Standing::Locked) => Err(Excluded::Locked(who.clone())),
         }
     }
 
@@ -100,11 +115,11 @@ impl Control {
         }
     }
 
-    /// A node that is not approved may ask again and renew; one that was rejected may not even that.
-    fn check_standing(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+    /// A node that waits for approval may ask again and renew.
+    fn check_approved(&self, who: &Identity, access: Access) -> Result<(), Denied> {
         let node = (who.kind == Kind::Node).then(|| self.node(&who.name)).flatten();
         match node {
-            Some(node) if access != Access::NodeOrToken || node.is_rejected() => Ok(node.check_approved()?),
+            Some(node) if node.pending && access != Access::NodeOrToken => Err(Denied::Pending(who.name.clone())),
             _ => Ok(()),
         }
     }

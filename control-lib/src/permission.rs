@@ -81,6 +81,8 @@ pub enum Permission {
     Enrol,
     /// Assigning labels, on which the rights of others depend.
     Label,
+    /// Locking, unlocking and revoking.
+    Exclude,
 }
 
 impl Permission {
@@ -94,6 +96,7 @@ impl Permission {
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
             Permission::Label => Role::Admin,
+            Permission::Exclude => Role::Admin,
         }
     }
 }
@@ -140,6 +143,9 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
+    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
     ("/pi.fleet.v1.Tokens/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/ListTokens", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/RevokeToken", Access::Operator(Permission::Enrol)),

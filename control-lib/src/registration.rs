@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use crate::csr::CsrError;
 use crate::endpoint::Endpoint;
+use crate::exclusion::Excluded;
 use crate::identity::Name;
 use crate::issuer::IssueError;
 use crate::key::PublicKey;
 use crate::labels::Labels;
 use crate::node::Inventory;
-use crate::standing::{NotApproved, Standing};
 use crate::token::TokenId;
 
 /// What the caller of `RegisterNode` proved in the TLS handshake.
@@ -67,8 +67,8 @@ pub struct Registered {
     pub not_after: SystemTime,
     /// When it should ask for the next one: at half of the lifetime.
     pub renew_at: SystemTime,
-    /// Whether it takes part.
-    pub standing: Standing,
+    /// Whether it has to wait for an operator's approval.
+    pub pending: bool,
     /// The cluster's revision that this answer belongs to.
     pub revision: u64,
 }
@@ -104,11 +104,8 @@ pub enum RegisterRefusal {
     #[error("join as {0}: this board is enrolled under that name; or have it revoked first")]
     BoardTaken(Name),
     /// The key is one node's, the board another: an image was copied, key and all. Raises an alarm.
-    #[error("make a new key: this one is that of node/{0}, which is another board; both are shut out until an operator decides")]
+    #[error("make a new key: this one is that of node/{0}, which is another board; it is locked until an admin has looked")]
     Clone(Name),
-    /// The node takes no part any more.
-    #[error(transparent)]
-    NotApproved(#[from] NotApproved),
     /// Another node is enrolled with that key: an image was copied, key and all. Raises an alarm.
     #[error("make a new key: this one is that of node/{0}")]
     KeyTaken(Name),
@@ -118,6 +115,9 @@ pub enum RegisterRefusal {
     /// A node spoke of another one.
     #[error("register as {0}: a node speaks for itself only")]
     OtherName(Name),
+    /// The node or its key is kept out. A revoked key raises an alarm.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// Joining takes a certificate request.
     #[error("send a certificate request for the node's own key")]
     CsrMissing,
@@ -135,7 +135,10 @@ pub enum RegisterRefusal {
 impl RegisterRefusal {
     /// Whether somebody may be using what is not theirs, so that a person should look at it.
     pub fn is_alarm(&self) -> bool {
-        use RegisterRefusal::{Clone, KeyTaken, TokenUsed};
-        matches!(self, TokenUsed(_) | KeyTaken(_) | Clone(_))
+        match self {
+            RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_) | RegisterRefusal::Clone(_) => true,
+            RegisterRefusal::Excluded(excluded) => excluded.is_for_good(),
+            _ => false,
+        }
     }
 }

@@ -8,7 +8,7 @@ use mtls::{
     OwnKey,
 };
 use proto::control::v1::control_plane_client::ControlPlaneClient;
-use proto::control::v1::{Inventory, NodeRegistration, RegistrationResponse, Standing};
+use proto::control::v1::{Inventory, NodeRegistration, RegistrationResponse};
 use tonic::{Code, Status};
 
 /// The key that is asked with; becomes the node's key when the answer has come.
@@ -96,12 +96,13 @@ pub async fn join(
         ..NodeRegistration::default()
     };
     let answer = ask(token, controller, registration).await?;
-    let (node, waits) = (answer.node_id.clone(), answer.standing() == Standing::Pending);
+    let joined =
+        Joined { node: answer.node_id.clone(), cluster: token.cluster().to_owned(), pending: answer.pending };
     credentials(key, answer)?.store(state)?;
     mtls::write_private(&state.join(CONTROLLER), controller.as_bytes())?;
     // The certificate is stored: what is left of the pending key is only clutter.
     let _ = std::fs::remove_file(pending);
-    Ok(Joined { node, cluster: token.cluster().to_owned(), pending: waits })
+    Ok(joined)
 }
 
 /// The control plane that this state folder has joined.
@@ -135,7 +136,7 @@ fn is_busy(code: Code) -> bool {
 }
 
 fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
-    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, standing: _ } = answer;
+    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, pending: _ } = answer;
     if certificate_chain.is_empty() || ca_bundle.is_empty() {
         return Err(JoinError::Answer("no certificate in it"));
     }

@@ -8,7 +8,7 @@ use agent_lib::{ConditionKind, State};
 use backon::{ExponentialBuilder, Retryable};
 use hal_core::Board;
 use proto::control::v1::control_plane_client::ControlPlaneClient;
-use proto::control::v1::{HealthReport, Inventory, NodeRegistration, RegistrationResponse, Standing};
+use proto::control::v1::{HealthReport, Inventory, NodeRegistration, RegistrationResponse};
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -113,13 +113,8 @@ fn within<T>(timeout: Duration, message: T) -> Request<T> {
 /// Whether the node takes part; else it asks again.
 fn approved(answer: &RegistrationResponse) -> Result<(), Status> {
     let node = &answer.node_id;
-    let why = match answer.standing() {
-        Standing::Approved | Standing::Unspecified => return Ok(()),
-        Standing::Pending => format!("node/{node} waits for approval: pictl node approve {node}"),
-        Standing::Quarantined => format!("node/{node} is quarantined, two boards have shown its key"),
-        Standing::Rejected => format!("node/{node} was rejected"),
-    };
-    Err(Status::failed_precondition(why))
+    let wait = || Status::failed_precondition(format!("node/{node} waits for approval: pictl node approve {node}"));
+    if answer.pending { Err(wait()) } else { Ok(()) }
 }
 
 fn why(status: &Status) -> String {

@@ -62,7 +62,7 @@ impl ControlPlane for ControlPlaneService {
             Decision { changes, answer: answer.map_err(wire::register_refusal) }
         });
         let registered = decided.await.map_err(wire::ledger)??;
-        tracing::info!(node = %registered.node, issued, standing = %registered.standing, "registered");
+        tracing::info!(node = %registered.node, issued, pending = registered.pending, "registered");
         Ok(Response::new(wire::registered(registered, issued)))
     }
 
@@ -75,6 +75,7 @@ impl ControlPlane for ControlPlaneService {
         match presence.report(&name, Instant::now(), report) {
             Arrival::InOrder => {}
             Arrival::After { lost } => tracing::warn!(node = %name, lost, "reports were lost"),
+            Arrival::Interleaved => tracing::warn!(node = %name, "reports of two boots come in turn"),
             Arrival::Again => tracing::warn!(node = %name, "reports start again within one boot"),
         }
         Ok(Response::new(()))

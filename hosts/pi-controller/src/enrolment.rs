@@ -27,7 +27,7 @@ impl EnrolmentService {
         decide: impl FnOnce(&Control) -> Decision<Result<Node, ApprovalRefusal>> + Send + 'static,
     ) -> Result<Option<pb::Node>, Status> {
         let node = self.ledger.decide(decide).await.map_err(wire::ledger)?.map_err(|why| refusal(&why))?;
-        tracing::info!(node = %node.name, standing = %node.standing, labels = %node.labels, "decided about a node");
+        tracing::info!(node = %node.name, pending = node.pending, labels = %node.labels, "decided about a node");
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(wire::node(&node, &presence, Instant::now())))
     }
@@ -79,7 +79,7 @@ fn name(id: &str) -> Result<Name, Status> {
 fn refusal(why: &ApprovalRefusal) -> Status {
     let (code, reason) = match why {
         ApprovalRefusal::Unknown(name) => return wire::unknown_node(name.as_str()),
-        ApprovalRefusal::Rejected(_) => (Code::FailedPrecondition, "REJECTED"),
+        ApprovalRefusal::Revoked(_) | ApprovalRefusal::Revoke(_) => (Code::FailedPrecondition, "REVOKED"),
         ApprovalRefusal::TakesPart(_) => (Code::FailedPrecondition, "TAKES_PART"),
         ApprovalRefusal::Labels(_) => (Code::InvalidArgument, "LABELS"),
     };

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
 use control_lib::{
-    Caller, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, NotApproved, Presence, RegisterRefusal,
-    Registered, Registration, Report, Standing, State, Text, TrustBundle,
+    Caller, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence, RegisterRefusal,
+    Registered, Registration, Report, State, Text, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;
@@ -126,29 +126,21 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, standing, revision } = registered;
+    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, pending, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
         certificate_chain: if issued { vec![certificate, ca_certificate] } else { Vec::new() },
         ca_bundle: roots,
         renew_at: Some(renew_at.into()),
         revision,
-        standing: self::standing(standing).into(),
+        pending,
     }
 }
 
-fn standing(standing: Standing) -> control_pb::Standing {
-    match standing {
-        Standing::Approved => control_pb::Standing::Approved,
-        Standing::Pending => control_pb::Standing::Pending,
-        Standing::Quarantined => control_pb::Standing::Quarantined,
-        Standing::Rejected => control_pb::Standing::Rejected,
-    }
-}
-
-/// A call to a node that takes no part.
-pub(crate) fn not_approved(why: &NotApproved) -> Status {
-    status(Code::FailedPrecondition, "NOT_APPROVED", &why.to_string(), [])
+/// A call to a node that waits for approval.
+pub(crate) fn pending(node: &Name) -> Status {
+    let why = Denied::Pending(node.clone()).to_string();
+    status(Code::FailedPrecondition, "NOT_APPROVED", &why, [("node", node.to_string())])
 }
 
 /// Whom a node is to believe.
@@ -178,8 +170,8 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::TokenRevoked(_) => (Code::PermissionDenied, "TOKEN_REVOKED"),
         RegisterRefusal::TokenBoard => (Code::PermissionDenied, "TOKEN_BOUND"),
         RegisterRefusal::BoardTaken(_) => (Code::AlreadyExists, "BOARD_TAKEN"),
+        RegisterRefusal::Excluded(_) => (Code::PermissionDenied, "EXCLUDED"),
         RegisterRefusal::Clone(_) => (Code::PermissionDenied, "CLONE"),
-        RegisterRefusal::NotApproved(_) => (Code::PermissionDenied, "NOT_APPROVED"),
         RegisterRefusal::TokenBound { .. } => (Code::PermissionDenied, "TOKEN_BOUND"),
         RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
@@ -227,8 +219,7 @@ pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
         registered_at: Some(node.registered_at.into()),
         certificate_expires: Some(node.certificate.not_after.into()),
         last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
-        standing: standing(node.standing).into(),
-        standing_reason: node.standing_reason.to_string(),
+        pending: node.pending,
         health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use clap::Subcommand;
-use proto::control::v1::Standing;
 use proto::fleet::v1::{GetNodeRequest, ListNodesRequest, ListNodesResponse, Node, NodeState};
 
 use crate::call::Caller;
@@ -20,12 +19,12 @@ pub(crate) enum Command {
         /// Name of the node
         node: String,
     },
-    /// Let a node take part that waits for approval, or that is quarantined
+    /// Let a node take part that waits for approval
     Approve {
         /// Name of the node
         node: String,
     },
-    /// Turn a node away that waits for approval, or that is quarantined
+    /// Turn a node away that waits for approval
     Reject {
         /// Name of the node
         node: String,
@@ -73,13 +72,8 @@ pub(crate) async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
 }
 
 fn state(node: &Node) -> &'static str {
-    match node.standing() {
-        Standing::Pending => return "pending",
-        Standing::Quarantined => return "quarantined",
-        Standing::Rejected => return "rejected",
-        Standing::Approved | Standing::Unspecified => {}
-    }
     match node.state() {
+        _ if node.pending => "pending",
         NodeState::Unspecified | NodeState::Unknown => "unknown",
         NodeState::Ready => "ready",
         NodeState::Suspect => "suspect",
@@ -107,11 +101,10 @@ fn list_table(nodes: &[Node]) -> String {
 
 fn one_table(node: &Node) -> String {
     let inventory = node.inventory.clone().unwrap_or_default();
-    let reason = if node.standing_reason.is_empty() { String::new() } else { format!(": {}", node.standing_reason) };
     let ram = inventory.ram_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default();
     let rows = [
         ("node", node.id.clone()),
-        ("state", state(node).to_owned() + &reason),
+        ("state", state(node).to_owned()),
         ("health", node.health.clone()),
         ("last report", duration(node.last_report_age.as_ref())),
         ("endpoints", node.endpoints.join(", ")),

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Certificate, ClusterId, Inventory, Labels, Node, Operator, PublicKey, TokenRecord};
+use control_lib::{
+    AuditRow, Certificate, ClusterId, Exclusion, Inventory, Labels, Node, Operator, PublicKey, RevokedKey, TokenRecord,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
 
@@ -43,8 +45,7 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             public_key: PublicKey::from_spki(row.get_ref("public_key")?.as_blob()?).map_err(invalid)?,
             certificate: certificate(row)?,
             inventory: inventory(row)?,
-            standing: parsed(row, "standing")?,
-            standing_reason: parsed(row, "standing_reason")?,
+            pending: row.get("pending")?,
             labels: labels(connection, &format!("{NODE_LABELS} AND assigned = 0"), &name)?,
             assigned: labels(connection, &format!("{NODE_LABELS} AND assigned = 1"), &name)?,
             own_labels: row.get("own_labels")?,
@@ -94,6 +95,25 @@ pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,
         })
+    })
+}
+
+pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
+    all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
+        Ok(Exclusion {
+            subject: parsed(row, "subject")?,
+            standing: parsed(row, "standing")?,
+            reason: parsed(row, "reason")?,
+            by: parsed(row, "by")?,
+            at: time(row, "at")?,
+        })
+    })
+}
+
+pub(super) fn revoked_keys(connection: &Connection) -> Result<Vec<RevokedKey>> {
+    all(connection, "SELECT * FROM revoked_keys ORDER BY fingerprint", [], |row| {
+        let (subject, until) = (parsed(row, "subject")?, time(row, "until")?);
+        Ok(RevokedKey { fingerprint: row.get("fingerprint")?, subject, until })
     })
 }
 

@@ -36,8 +36,7 @@ CREATE TABLE nodes (
     certificate   BLOB NOT NULL,
     not_before    INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
-    standing      TEXT NOT NULL,
-    standing_reason TEXT NOT NULL,
+    pending       INTEGER NOT NULL CHECK (pending IN (0, 1)),
     own_labels    INTEGER NOT NULL CHECK (own_labels IN (0, 1)),
     token         TEXT NOT NULL REFERENCES tokens (id),
     roots_version INTEGER NOT NULL,
@@ -82,6 +81,20 @@ CREATE TABLE operator_roles (
     operator TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
     role     TEXT NOT NULL,
     PRIMARY KEY (operator, role)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE exclusions (
+    subject  TEXT PRIMARY KEY, -- kind/name
+    standing TEXT NOT NULL,    -- locked or revoked
+    reason   TEXT NOT NULL,
+    by       TEXT NOT NULL,
+    at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revoked_keys (
+    fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32), -- SHA-256 of the SubjectPublicKeyInfo
+    subject     TEXT NOT NULL,
+    until       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (

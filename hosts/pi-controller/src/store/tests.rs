@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
     AuditRow, Certificate, Change, Identity, Inventory, Labels, Name, Node, Operator, Outcome, PublicKey, Role,
-    Standing, TokenId, TokenRecord,
+    TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -57,8 +57,7 @@ fn node(node: &str, key: u8) -> Node {
         public_key: PublicKey::from_spki(&spki).unwrap(),
         certificate: Certificate { der: vec![0x30, 0, 0xff], not_before: time(0), not_after: time(600) },
         inventory: inventory(),
-        standing: Standing::Quarantined,
-        standing_reason: "two boards".parse().unwrap(),
+        pending: true,
         labels: Labels::new([("rack", "2"), ("bay", "")]).unwrap(),
         assigned: Labels::new([("rack", "2")]).unwrap(),
         own_labels: true,
