@@ -8,7 +8,7 @@ use crate::control::{Change, Control, Decision};
 use crate::identity::{Identity, Name};
 use crate::labels::{Labels, LabelsError};
 use crate::node::Node;
-use crate::standing::Standing;
+use crate::revocation::ExclusionRefusal;
 use crate::text::Text;
 
 /// Why nothing was decided about a node.
@@ -17,9 +17,12 @@ pub enum ApprovalRefusal {
     /// No node of that name.
     #[error("no node is called {0}; list the nodes to see their names")]
     Unknown(Name),
-    /// Approving somebody who was turned away.
-    #[error("let node/{0} join again with a new token: it was rejected")]
-    Rejected(Name),
+    /// Deciding about a node that was turned away or revoked.
+    #[error("let node/{0} join again with a new token: it was revoked")]
+    Revoked(Name),
+    /// A rejected node's key could not be revoked.
+    #[error(transparent)]
+    Revoke(ExclusionRefusal),
     /// Rejecting somebody who takes part.
     #[error("revoke node/{0} instead: it takes part already")]
     TakesPart(Name),
@@ -29,31 +32,28 @@ pub enum ApprovalRefusal {
 }
 
 impl Control {
-    /// Lets a pending or quarantined node take part. Approving one that takes part changes nothing.
-    ///
-    /// A quarantined node is known by whichever board speaks next with its key: its board may have been replaced.
+    /// Lets a node take part that waits for it. Approving one that takes part changes nothing.
     pub fn approve_node(
         &self,
         now: SystemTime,
         who: &Identity,
         name: &Name,
     ) -> Decision<Result<Node, ApprovalRefusal>> {
-        let approved = self.find(name).and_then(|node| match node.standing {
-            Standing::Approved | Standing::Pending => Ok(node),
-            Standing::Quarantined => Ok(node.of_any_board()),
-            Standing::Rejected => Err(ApprovalRefusal::Rejected(name.clone())),
-        });
-        let approved = approved.map(|node| node.standing(Standing::Approved, Text::default()));
+        let approved = self.find(name).map(|node| Node { pending: false, ..node });
         self.decided(now, (who, "node.approve"), name, approved)
     }
 
-    /// Turns a pending or quarantined node away, for good: its key gets nothing any more.
+    /// Turns a node away that waits for approval: its key is revoked, its name is free again.
     pub fn reject_node(&self, now: SystemTime, who: &Identity, name: &Name) -> Decision<Result<Node, ApprovalRefusal>> {
-        let rejected = self.find(name).and_then(|node| match node.standing {
-            Standing::Approved => Err(ApprovalRefusal::TakesPart(name.clone())),
-            _ => Ok(node.standing(Standing::Rejected, Text::default())),
-        });
-        self.decided(now, (who, "node.reject"), name, rejected)
+        match self.find(name) {
+            Ok(node) if node.pending => {
+                let reason = "rejected".parse().unwrap_or_default();
+                let Decision { changes, answer } = self.revoke(now, who, &Identity::node(name.clone()), reason);
+                Decision { changes, answer: answer.map(|_| node).map_err(ApprovalRefusal::Revoke) }
+            }
+            Ok(_) => self.decided(now, (who, "node.reject"), name, Err(ApprovalRefusal::TakesPart(name.clone()))),
+            Err(unknown) => self.decided(now, (who, "node.reject"), name, Err(unknown)),
+        }
     }
 
     /// Assigns the labels `set` to a node and takes those of the keys `remove` away. What a node says of itself stays
@@ -71,7 +71,10 @@ impl Control {
     }
 
     fn find(&self, name: &Name) -> Result<Node, ApprovalRefusal> {
-        self.node(name).cloned().ok_or_else(|| ApprovalRefusal::Unknown(name.clone()))
+        match self.node(name) {
+            Some(_) if self.is_revoked(&Identity::node(name.clone())) => Err(ApprovalRefusal::Revoked(name.clone())),
+            node => node.cloned().ok_or_else(|| ApprovalRefusal::Unknown(name.clone())),
+        }
     }
 
     fn decided(
@@ -98,15 +101,6 @@ impl Control {
 }
 
 impl Node {
-    fn standing(self, standing: Standing, standing_reason: Text) -> Node {
-        Node { standing, standing_reason, ..self }
-    }
-
-    fn of_any_board(mut self) -> Node {
-        (self.inventory.serial, self.inventory.machine_id) = (Text::default(), Text::default());
-        self
-    }
-
     fn assigned_anew(self, set: &Labels, remove: &BTreeSet<Text>) -> Result<Node, LabelsError> {
         let own = self.labels.without(&self.assigned);
         let assigned = set.over(&self.assigned.without_keys(remove))?;

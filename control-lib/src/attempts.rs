@@ -16,7 +16,7 @@ const FORGOTTEN: Duration = Duration::from_secs(120);
 const MOST: usize = 4096;
 
 /// At most five failures a second for each `K`, then a pause that grows from 1 to 60 s. What succeeds is never counted:
-/// thousands of nodes may join at once from behind one address.
+/// a thousand nodes may join at once. Nor does it wipe out failures, or one success now and then would be a way round.
 ///
 /// In memory only: a restart forgives.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Failures {
 
 impl<K> Default for Attempts<K> {
     fn default() -> Self {
-        Self { failures: BTreeMap::new() }
+        Attempts { failures: BTreeMap::new() }
     }
 }
 
@@ -71,11 +71,6 @@ impl<K: Ord + Clone> Attempts<K> {
             failures.blocked_until = Some(now + failures.pause);
             failures.pause = (failures.pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// `who` is not one who fails.
-    pub fn succeeded(&mut self, who: &K) {
-        self.failures.remove(who);
     }
 
     fn forget(&mut self, now: Instant) {

@@ -4,10 +4,9 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
-use crate::exclusion::{Excluded, ExclusionKind};
+use crate::exclusion::{Excluded, Standing};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
-use crate::standing::NotApproved;
 
 /// Who is calling, as the TLS handshake proved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +63,12 @@ pub enum Denied {
         /// Whose method it is.
         needs: Kind,
     },
+    /// The node waits for approval.
+    #[error("node/{0} waits for approval: pictl node approve {0}")]
+    Pending(Name),
     /// They are locked or revoked.
     #[error(transparent)]
     Excluded(#[from] Excluded),
-    /// The node takes no part: it waits for approval, or is shut out.
-    #[error(transparent)]
-    NotApproved(#[from] NotApproved),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -120,12 +119,12 @@ impl Control {
 
     /// The handshake has asked as well; a connection may be older than the revocation.
     fn check_not_excluded(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
-        match self.exclusion(who).map(|exclusion| exclusion.kind) {
+        match self.exclusion(who).map(|exclusion| exclusion.standing) {
             None => Ok(()),
-            Some(ExclusionKind::Revoked) => Err(Excluded::Revoked(who.clone())),
+            Some(Standing::Revoked) => Err(Excluded::Revoked(who.clone())),
             // a locked node reports, but gets no certificate and moves nowhere else
-            Some(ExclusionKind::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
-            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who.clone())),
+            Some(Standing::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(Standing::Locked) => Err(Excluded::Locked(who.clone())),
         }
     }
 
@@ -138,11 +137,11 @@ impl Control {
         }
     }
 
-    /// A node that is not approved may ask again and renew; one that was rejected may not even that.
+    /// A node that waits for approval may ask again and renew.
     fn check_approved(&self, who: &Identity, access: Access) -> Result<(), Denied> {
         let node = (who.kind == Kind::Node).then(|| self.node(&who.name)).flatten();
         match node {
-            Some(node) if access != Access::NodeOrToken || node.is_rejected() => Ok(node.check_approved()?),
+            Some(node) if node.pending && access != Access::NodeOrToken => Err(Denied::Pending(who.name.clone())),
             _ => Ok(()),
         }
     }

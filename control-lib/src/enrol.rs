@@ -9,7 +9,6 @@ use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
 use crate::node::{Inventory, Node};
 use crate::registration::{Presented, RegisterRefusal, Registered, Registration};
-use crate::standing::Standing;
 use crate::token::{TokenId, TokenRecord};
 
 /// What a registration comes to if it is not refused.
@@ -17,6 +16,8 @@ pub(crate) struct Grant {
     pub(crate) action: &'static str,
     pub(crate) node: Node,
     pub(crate) used: Option<TokenRecord>,
+    /// What becomes of the key of before.
+    pub(crate) replaced: Option<Change>,
 }
 
 impl Control {
@@ -54,7 +55,7 @@ impl Control {
     }
 
     fn grant(&self, now: SystemTime, who: String, grant: Grant) -> Decision<Result<Registered, RegisterRefusal>> {
-        let Grant { action, node, used } = grant;
+        let Grant { action, node, used, replaced } = grant;
         let mut registered = self.registered(&node);
         if used.is_none() && self.node(&node.name) == Some(&node) {
             return Decision { changes: vec![], answer: Ok(registered) };
@@ -64,12 +65,14 @@ impl Control {
         // only joining anew gets here with a revoked name
         let subject = Identity::node(node.name.clone());
         let back = self.is_revoked(&subject).then_some(Change::DropExclusion(subject));
-        // a board with a new image, or a new board under the old name: the certificate of before is worth nothing
-        let before = self.node(&node.name).filter(|before| action == "join" && before.public_key != node.public_key);
-        let void = before.map(Control::void_key);
         let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
-        let used = used.map(Change::PutToken).into_iter();
-        let changes = used.chain([node, Change::Audit(row)]).chain(back).chain(void).collect();
+        let changes = used
+            .map(Change::PutToken)
+            .into_iter()
+            .chain([node, Change::Audit(row)])
+            .chain(replaced)
+            .chain(back)
+            .collect();
         Decision { changes, answer: Ok(registered) }
     }
 
@@ -81,9 +84,17 @@ impl Control {
             roots: self.authority().bundle(),
             not_after: node.certificate.not_after,
             renew_at: node.certificate.renew_at(),
-            standing: node.standing,
+            pending: node.pending,
             revision: self.revision(),
         }
+    }
+
+    /// Locks a node whose key another board has shown; nothing if it is kept out already.
+    fn lock_clone(&self, now: SystemTime, node: &Node, other: &Inventory) -> Vec<Change> {
+        let subject = Identity::node(node.name.clone());
+        let why = node.describe_other_board(other);
+        // who showed the key did it
+        self.quarantine(now, &subject, &node.name, &why).changes
     }
 
     fn refuse(
@@ -95,11 +106,11 @@ impl Control {
     ) -> Decision<Result<Registered, RegisterRefusal>> {
         let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
         let row = Change::Audit(audit_row(now, who, "register", &request.name, outcome, refusal.to_string()));
-        let quarantined = match &refusal {
-            RegisterRefusal::Clone(name) => self.node(name).and_then(|node| node.quarantined(now, &request.inventory)),
+        let locked = match &refusal {
+            RegisterRefusal::Clone(name) => self.node(name).map(|node| self.lock_clone(now, node, &request.inventory)),
             _ => None,
         };
-        let changes = quarantined.map(|node| Change::PutNode(Box::new(node))).into_iter().chain([row]).collect();
+        let changes = locked.filter(|locked| !locked.is_empty()).unwrap_or_else(|| vec![row]);
         Decision { changes, answer: Err(refusal) }
     }
 }
@@ -108,24 +119,6 @@ pub(crate) fn check_endpoints(request: &Registration) -> Result<(), RegisterRefu
     match request.endpoints.len() {
         0..=Registration::MAX_ENDPOINTS => Ok(()),
         many => Err(RegisterRefusal::Endpoints(many)),
-    }
-}
-
-impl Node {
-    /// The node shut out, because `other` has its key too; `None` if it is shut out already.
-    fn quarantined(&self, now: SystemTime, other: &Inventory) -> Option<Node> {
-        if !matches!(self.standing, Standing::Approved | Standing::Pending) {
-            return None;
-        }
-        let board = |inventory: &Inventory| match inventory.known_serial() {
-            Some(serial) => format!("serial {serial:.64}"),
-            None => format!("machine id {:.64}", inventory.machine_id.as_str()),
-        };
-        let reason =
-            format!("the board with {} has the key of the board with {}", board(other), board(&self.inventory));
-        // cut to 64 characters each, without control characters: always a text unless they are beyond ASCII
-        let standing_reason = reason.parse().unwrap_or_default();
-        Some(Node { standing: Standing::Quarantined, standing_reason, updated_at: now, ..self.clone() })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::text::Text;
 
 /// How much somebody is kept out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExclusionKind {
+pub enum Standing {
     /// Until somebody unlocks. An operator may call nothing. A node is sent no calls and gets no certificate; it may go on
     /// reporting, and so learns that it is unlocked.
     Locked,
@@ -18,35 +18,35 @@ pub enum ExclusionKind {
     Revoked,
 }
 
-impl ExclusionKind {
+impl Standing {
     /// The word that is stored, shown and audited: `locked` or `revoked`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            ExclusionKind::Locked => "locked",
-            ExclusionKind::Revoked => "revoked",
+            Standing::Locked => "locked",
+            Standing::Revoked => "revoked",
         }
     }
 }
 
-impl fmt::Display for ExclusionKind {
+impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// The word is no [`ExclusionKind`].
+/// The word is no [`Standing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write locked or revoked")]
-pub struct UnknownExclusionKind;
+pub struct UnknownStanding;
 
-impl FromStr for ExclusionKind {
-    type Err = UnknownExclusionKind;
+impl FromStr for Standing {
+    type Err = UnknownStanding;
 
-    fn from_str(word: &str) -> Result<ExclusionKind, UnknownExclusionKind> {
-        [ExclusionKind::Locked, ExclusionKind::Revoked]
+    fn from_str(word: &str) -> Result<Standing, UnknownStanding> {
+        [Standing::Locked, Standing::Revoked]
             .into_iter()
-            .find(|kind| kind.as_str() == word)
-            .ok_or(UnknownExclusionKind)
+            .find(|standing| standing.as_str() == word)
+            .ok_or(UnknownStanding)
     }
 }
 
@@ -56,7 +56,7 @@ pub struct Exclusion {
     /// Who is kept out.
     pub subject: Identity,
     /// How much.
-    pub kind: ExclusionKind,
+    pub standing: Standing,
     /// Why, for other people; never told to the subject. May be empty.
     pub reason: Text,
     /// Who said so.
@@ -131,9 +131,9 @@ impl Control {
     /// A locked node is: it may report.
     pub fn admit(&self, shown: Shown<'_>) -> Result<(), Excluded> {
         let subject = shown.subject;
-        match self.exclusion(subject).map(|exclusion| exclusion.kind) {
-            Some(ExclusionKind::Revoked) => return Err(Excluded::Revoked(subject.clone())),
-            Some(ExclusionKind::Locked) if subject.kind != Kind::Node => return Err(Excluded::Locked(subject.clone())),
+        match self.exclusion(subject).map(|exclusion| exclusion.standing) {
+            Some(Standing::Revoked) => return Err(Excluded::Revoked(subject.clone())),
+            Some(Standing::Locked) if subject.kind != Kind::Node => return Err(Excluded::Locked(subject.clone())),
             _ => {}
         }
         self.admit_key(shown.fingerprint)?;
@@ -157,6 +157,6 @@ impl Control {
     }
 
     pub(crate) fn is_revoked(&self, subject: &Identity) -> bool {
-        self.exclusion(subject).is_some_and(|exclusion| exclusion.kind == ExclusionKind::Revoked)
+        self.exclusion(subject).is_some_and(|exclusion| exclusion.standing == Standing::Revoked)
     }
 }

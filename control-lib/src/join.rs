@@ -4,13 +4,12 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::identity::Identity;
+use crate::exclusion::{Excluded, Standing};
+use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
 use crate::labels::Labels;
 use crate::node::Node;
 use crate::registration::{RegisterRefusal, Registration};
-use crate::standing::Standing;
-use crate::text::Text;
 use crate::token::TokenRecord;
 
 impl Control {
@@ -24,12 +23,13 @@ impl Control {
         check_token(now, token, request)?;
         check_endpoints(request)?;
         let key = request.key()?.ok_or(RegisterRefusal::CsrMissing)?;
+        if let Some(owner) = self.node_with(&key) {
+            owner.check_board(request)?;
+        }
         self.admit_key(&key.fingerprint())?;
-        let Some(owner) = self.node_with(&key) else { return self.join_first(now, token, key, request) };
-        owner.check_board(request)?;
-        match owner {
-            node if node.name != request.name => Err(RegisterRefusal::KeyTaken(node.name.clone())),
-            node if node.token == token.id => self.join_again(now, node, request),
+        match self.node_with(&key) {
+            Some(node) if node.name != request.name => Err(RegisterRefusal::KeyTaken(node.name.clone())),
+            Some(node) if node.token == token.id => self.join_again(now, node, request),
             _ => self.join_first(now, token, key, request),
         }
     }
@@ -42,11 +42,11 @@ impl Control {
         request: &Registration,
     ) -> Result<Grant, RegisterRefusal> {
         let uses_left = token.uses_left.checked_sub(1).ok_or(RegisterRefusal::TokenUsed(token.id))?;
-        let is_revoked = self.is_revoked(&Identity::node(request.name.clone()));
-        let before = self.node(&request.name).filter(|node| !is_revoked && !node.is_rejected());
+        let before = self.node(&request.name).filter(|node| !self.is_revoked(&Identity::node(node.name.clone())));
         if let Some(node) = before.filter(|node| node.public_key != key && !token.is_to_replace(node, request)) {
             return Err(RegisterRefusal::NameTaken(node.name.clone()));
         }
+        self.check_unlocked(&request.name)?;
         if let Some(node) = self.other_name_of_board(&request.name, &request.inventory) {
             return Err(RegisterRefusal::BoardTaken(node.name.clone()));
         }
@@ -56,8 +56,7 @@ impl Control {
             certificate: self.certify(now, &key, &request.name)?,
             public_key: key,
             inventory: request.inventory.clone(),
-            standing: if token.approval { Standing::Pending } else { Standing::Approved },
-            standing_reason: Text::default(),
+            pending: token.approval,
             labels: Labels::default(),
             // too many together: the token's alone
             assigned: assigned.unwrap_or_else(|_| token.labels.clone()),
@@ -69,16 +68,29 @@ impl Control {
             updated_at: now,
         };
         let used = Some(TokenRecord { uses_left, ..token.clone() });
-        Ok(Grant { action: "join", node: node.labelled(&request.labels), used })
+        // the key of before has its certificate still
+        let replaced = before.filter(|before| before.public_key != node.public_key).map(Control::void_key);
+        Ok(Grant { action: "join", node: node.labelled(&request.labels), used, replaced })
     }
 
     fn join_again(&self, now: SystemTime, node: &Node, request: &Registration) -> Result<Grant, RegisterRefusal> {
-        node.check_not_rejected()?;
+        self.check_unlocked(&node.name)?;
         let mut node = node.described(request);
         if node.certificate.not_after <= now {
             node.certificate = self.certify(now, &node.public_key, &node.name)?;
         }
-        Ok(Grant { action: "join", node, used: None })
+        Ok(Grant { action: "join", node, used: None, replaced: None })
+    }
+}
+
+impl Control {
+    /// A locked node gets no certificate, with whatever key and token.
+    fn check_unlocked(&self, name: &Name) -> Result<(), Excluded> {
+        let who = Identity::node(name.clone());
+        match self.exclusion(&who).map(|exclusion| exclusion.standing) {
+            Some(Standing::Locked) => Err(Excluded::Locked(who)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use crate::endpoint::Endpoint;
 use crate::identity::Name;
 use crate::key::PublicKey;
 use crate::labels::Labels;
-use crate::standing::Standing;
 use crate::text::Text;
 use crate::token::TokenId;
 
@@ -51,10 +50,8 @@ pub struct Node {
     pub certificate: Certificate,
     /// What it is.
     pub inventory: Inventory,
-    /// Whether it takes part.
-    pub standing: Standing,
-    /// Why it stands so, for people; empty if there is nothing to say.
-    pub standing_reason: Text,
+    /// Whether it still waits for an operator's approval. Until then it may only ask again and renew.
+    pub pending: bool,
     /// What it is selected by, also where rights depend on it: `assigned`, and below that what the node says of itself
     /// where `own_labels` allows it.
     pub labels: Labels,

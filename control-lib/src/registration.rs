@@ -10,7 +10,6 @@ use crate::issuer::IssueError;
 use crate::key::PublicKey;
 use crate::labels::Labels;
 use crate::node::Inventory;
-use crate::standing::{NotApproved, Standing};
 use crate::token::TokenId;
 
 /// What the caller of `RegisterNode` proved in the TLS handshake.
@@ -68,8 +67,8 @@ pub struct Registered {
     pub not_after: SystemTime,
     /// When it should ask for the next one: at half of the lifetime.
     pub renew_at: SystemTime,
-    /// Whether it takes part.
-    pub standing: Standing,
+    /// Whether it has to wait for an operator's approval.
+    pub pending: bool,
     /// The cluster's revision that this answer belongs to.
     pub revision: u64,
 }
@@ -108,12 +107,9 @@ pub enum RegisterRefusal {
     BoardTaken(Name),
     /// The key is one node's, the board another: an image was copied, key and all. Raises an alarm.
     #[error(
-        "make a new key: this one is that of node/{0}, which is another board; both are shut out until an operator decides"
+        "make a new key: this one is that of node/{0}, which is another board; it is locked until an admin has looked"
     )]
     Clone(Name),
-    /// The node takes no part any more.
-    #[error(transparent)]
-    NotApproved(#[from] NotApproved),
     /// Another node is enrolled with that key: an image was copied, key and all. Raises an alarm.
     #[error("make a new key: this one is that of node/{0}")]
     KeyTaken(Name),

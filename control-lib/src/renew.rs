@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::exclusion::{Excluded, ExclusionKind};
+use crate::exclusion::{Excluded, Standing};
 use crate::identity::{Identity, Name};
 use crate::labels::Labels;
 use crate::node::{Inventory, Node};
@@ -18,18 +18,17 @@ impl Control {
         }
         let who = Identity::node(name.clone());
         if let Some(exclusion) = self.exclusion(&who) {
-            return Err(match exclusion.kind {
-                ExclusionKind::Locked => Excluded::Locked(who),
-                ExclusionKind::Revoked => Excluded::Revoked(who),
+            return Err(match exclusion.standing {
+                Standing::Locked => Excluded::Locked(who),
+                Standing::Revoked => Excluded::Revoked(who),
             }
             .into());
         }
-        node.check_not_rejected()?;
         check_endpoints(request)?;
         node.check_board(request)?;
         let mut node = node.described(request);
         let Some(key) = request.key()? else {
-            return Ok(Grant { action: "describe", node, used: None });
+            return Ok(Grant { action: "describe", node, used: None, replaced: None });
         };
         self.admit_key(&key.fingerprint())?;
         if let Some(other) = self.node_with(&key).filter(|other| other.name != *name) {
@@ -40,7 +39,7 @@ impl Control {
             node.certificate = self.certify(now, &key, name)?;
             node.public_key = key;
         }
-        Ok(Grant { action: "renew", node, used: None })
+        Ok(Grant { action: "renew", node, used: None, replaced: None })
     }
 }
 
@@ -60,14 +59,10 @@ impl Node {
     }
 
     pub(crate) fn check_board(&self, request: &Registration) -> Result<(), RegisterRefusal> {
-        match !self.is_rejected() && self.inventory.is_of_another_board(&request.inventory) {
+        match self.inventory.is_of_another_board(&request.inventory) {
             true => Err(RegisterRefusal::Clone(self.name.clone())),
             false => Ok(()),
         }
-    }
-
-    pub(crate) fn check_not_rejected(&self) -> Result<(), RegisterRefusal> {
-        if self.is_rejected() { Ok(self.check_approved()?) } else { Ok(()) }
     }
 }
 

@@ -116,19 +116,6 @@ impl Control {
         Decision { changes: vec![Change::PutToken(token.clone()), row], answer: Ok(token) }
     }
 
-    /// Takes every live token back and says how many there were: after a restore, since the state that was restored does
-    /// not know which of them were used up in the meantime.
-    pub fn revoke_all_tokens(&self, now: SystemTime, who: &Identity) -> Decision<usize> {
-        let live = self.tokens().filter(|token| token.is_live(now));
-        let mut changes: Vec<_> = live.map(|token| Change::PutToken(token.revoked(now))).collect();
-        let count = changes.len();
-        if count > 0 {
-            let detail = format!("all {count} live tokens");
-            changes.push(audit_row(now, who, "token.revoke", String::new(), Outcome::Allowed, detail));
-        }
-        Decision { changes, answer: count }
-    }
-
     fn check_spec(&self, spec: &TokenSpec) -> Result<(), CreateTokenRefusal> {
         if spec.ttl.is_zero() || spec.ttl > MAX_TTL {
             return Err(CreateTokenRefusal::Ttl);

@@ -73,6 +73,9 @@ const MATRIX: &str = "
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ListOperators
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/GetOperator
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/RenewCertificate
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Unlock
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

@@ -1,9 +1,14 @@
 //! One key on two boards: a card was copied, key and all.
 
-use control_lib::{Change, Control, Inventory, Outcome, Presented, RegisterRefusal, Registration, Standing};
+use control_lib::{
+    Control, Excluded, Identity, Inventory, Outcome, Presented, RegisterRefusal, Registration, Standing,
+};
 use rcgen::KeyPair;
 
-use crate::{HOUR, TOKEN, anna, audit, commit, control_with_token, key, name, request, request_of, start};
+use crate::{
+    HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, key, name, refused, request, request_of, start,
+    token_spec,
+};
 
 const BY_TOKEN: Presented<'static> = Presented::Token { public_key: &TOKEN };
 
@@ -14,17 +19,26 @@ fn enrolled() -> (Control, KeyPair) {
     (control, key)
 }
 
-fn standing(control: &Control) -> Standing {
-    control.node(&name("pi-7")).unwrap().standing
+fn pi_7() -> Identity {
+    Identity::node(name("pi-7"))
 }
 
-/// Asks, and asserts that it is refused as a clone, with one alarm, and that the node is shut out.
+fn standing(control: &Control) -> Option<Standing> {
+    control.exclusion(&pi_7()).map(|exclusion| exclusion.standing)
+}
+
+fn unlock(control: &mut Control) {
+    let decision = control.unlock(start() + HOUR, &anna(), &pi_7());
+    commit(control, decision).unwrap();
+}
+
+/// Asks, and asserts that it is refused as a clone, with one alarm, and that the node is locked.
 fn shut_out(control: &mut Control, presented: Presented<'_>, request: Registration) {
     let decision = control.register(start() + HOUR, presented, request);
     assert!(matches!(&decision.answer, Err(RegisterRefusal::Clone(node)) if *node == name("pi-7")));
     assert_eq!(audit(&decision.changes).outcome, Outcome::Alarm);
     control.apply(decision.changes);
-    assert_eq!(standing(control), Standing::Quarantined);
+    assert_eq!(standing(control), Some(Standing::Locked));
 }
 
 #[test]
@@ -41,17 +55,15 @@ fn a_copied_certificate_shuts_both_boards_out() {
     let (mut control, key) = enrolled();
     let pi_7 = name("pi-7");
     shut_out(&mut control, Presented::Node(&pi_7), Registration { csr: None, ..request_of("pi-7", &key, "2000beef") });
-    let node = control.node(&pi_7).unwrap();
     assert_eq!(
-        node.standing_reason.as_str(),
-        "the board with serial 2000beef has the key of the board with serial 1000f00d"
+        control.exclusion(&Identity::node(pi_7.clone())).unwrap().reason.as_str(),
+        "suspected clone: the board with serial number 2000beef has the key of the board with serial number 1000f00d"
     );
-    // once more is refused, but changes nothing more
-    let again = control.register(start() + HOUR, Presented::Node(&pi_7), request_of("pi-7", &key, "2000beef"));
-    assert!(again.answer.is_err() && !again.changes.iter().any(|change| matches!(change, Change::PutNode(_))));
-    // the board that it was enrolled on may ask again, and learns how it stands
-    let asked = control.register(start() + HOUR, Presented::Node(&pi_7), request_of("pi-7", &key, "1000f00d"));
-    assert_eq!(asked.answer.unwrap().standing, Standing::Quarantined);
+    // either gets no certificate until an admin has looked
+    for serial in ["1000f00d", "2000beef"] {
+        let again = control.register(start() + HOUR, Presented::Node(&pi_7), request_of("pi-7", &key, serial));
+        assert!(matches!(again.answer, Err(RegisterRefusal::Excluded(Excluded::Locked(_)))));
+    }
 }
 
 #[test]
@@ -82,18 +94,32 @@ fn machine_ids_count_where_serial_numbers_are_missing() {
         let again = control.register(start(), BY_TOKEN, machine(request_of("pi-7", &key, "1000f00d"), id));
         commit(&mut control, again).unwrap();
     }
-    assert_eq!(standing(&control), Standing::Approved);
+    assert_eq!(standing(&control), None);
 }
 
 #[test]
-fn a_quarantined_node_that_is_approved_may_be_another_board() {
+fn a_locked_node_gets_no_certificate_by_a_token_either() {
+    let (mut control, key) = enrolled();
+    let decision = control.lock(start() + HOUR, &anna(), &pi_7(), Default::default());
+    commit(&mut control, decision).unwrap();
+    let decision = control.create_token(start() + HOUR, &anna(), token_spec(OTHER_TOKEN));
+    commit(&mut control, decision).unwrap();
+    let by_other = Presented::Token { public_key: &OTHER_TOKEN };
+    for (by, key) in [(BY_TOKEN, &key), (by_other, &key), (by_other, &crate::key())] {
+        let decision = control.register(start() + HOUR, by, request_of("pi-7", key, "1000f00d"));
+        let refusal = refused(decision, Outcome::Denied);
+        assert!(matches!(refusal, RegisterRefusal::Excluded(Excluded::Locked(_))), "{refusal}");
+    }
+}
+
+#[test]
+fn a_node_that_is_unlocked_may_be_another_board() {
     let (mut control, key) = enrolled();
     let pi_7 = name("pi-7");
     let moved = || Registration { csr: None, ..request_of("pi-7", &key, "2000beef") };
     shut_out(&mut control, Presented::Node(&pi_7), moved());
-    let decision = control.approve_node(start() + HOUR, &anna(), &pi_7);
-    commit(&mut control, decision).unwrap();
+    unlock(&mut control);
     let decision = control.register(start() + HOUR, Presented::Node(&pi_7), moved());
-    assert_eq!(commit(&mut control, decision).unwrap().standing, Standing::Approved);
+    commit(&mut control, decision).unwrap();
     shut_out(&mut control, Presented::Node(&pi_7), Registration { csr: None, ..request_of("pi-7", &key, "1000f00d") });
 }

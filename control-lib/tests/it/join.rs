@@ -208,6 +208,9 @@ fn a_board_with_a_new_image_takes_its_name_back_with_a_fresh_token() {
     assert_eq!(node.public_key, PublicKey::from_csr(&csr(&new_key)).unwrap());
     assert_ne!(node.public_key, before.public_key);
     assert_eq!((control.nodes().len(), node.registered_at), (1, start() + HOUR * 3));
+    // the old key is let in no more
+    let void: Vec<_> = control.revoked_keys().map(|key| key.fingerprint).collect();
+    assert_eq!(void, [before.public_key.fingerprint()]);
     // the key is found again under the new node, the old one's is free
     let again = control.register(start() + HOUR * 4, BY_OTHER, request_of("pi-7", &new_key, "1000f00d"));
     assert_eq!((again.changes.len(), again.answer.is_ok()), (0, true));

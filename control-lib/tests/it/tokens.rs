@@ -5,8 +5,7 @@ use std::time::Duration;
 use control_lib::{Change, CreateTokenRefusal, Labels, Outcome, RevokeTokenRefusal, TokenId, TokenSpec};
 
 use crate::{
-    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, make_token, name, refused, start,
-    token_spec,
+    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, name, refused, start, token_spec,
 };
 
 fn spec() -> TokenSpec {
@@ -69,17 +68,6 @@ fn a_token_is_taken_back_once() {
     assert_eq!((again.changes, again.answer.unwrap().revoked_at), (vec![], Some(start() + HOUR)));
     let unknown = control.revoke_token(start(), &anna(), TokenId::of(&OTHER_TOKEN));
     assert_eq!(refused(unknown, Outcome::Denied), RevokeTokenRefusal::Unknown(TokenId::of(&OTHER_TOKEN)));
-}
-
-#[test]
-fn after_a_restore_no_token_is_good() {
-    let mut control = control_with_token(3);
-    make_token(&mut control, token_spec(OTHER_TOKEN));
-    let decision = control.revoke_all_tokens(start() + HOUR, &anna());
-    assert_eq!(audit(&decision.changes).detail, "all 2 live tokens");
-    assert_eq!(commit(&mut control, decision), 2);
-    assert!(!control.live_token(start() + HOUR, &TOKEN) && !control.live_token(start() + HOUR, &OTHER_TOKEN));
-    assert_eq!(control.revoke_all_tokens(start() + HOUR, &anna()).changes, []);
 }
 
 #[test]

@@ -24,6 +24,20 @@ pub fn was_revoked(error: &(dyn StdError + 'static)) -> bool {
     matches!(root_cause(error), Ok(Error::AlertReceived(AlertDescription::CertificateRevoked)))
 }
 
+/// Whether a call failed because one end will not have the other, so that the same call fails again: another CA, another
+/// identity, a certificate or a token that is not known. Clocks are set right in time, and lines and servers come back.
+pub fn is_refused_for_good(error: &(dyn StdError + 'static)) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    match root_cause(error) {
+        Ok(Error::InvalidCertificate(clock)) => {
+            !matches!(clock, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+        }
+        Ok(Error::AlertReceived(alert)) => !matches!(alert, AlertDescription::InternalError),
+        Ok(Error::General(_)) => true,
+        _ => false,
+    }
+}
+
 /// What the handshake said, else the innermost cause.
 fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> Result<&'a Error, &'a (dyn StdError + 'static)> {
     let mut innermost = error;

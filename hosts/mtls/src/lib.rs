@@ -40,7 +40,7 @@ pub use counters::{Cause, Counters};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use deadline::timed_out;
 pub use dialer::{DialError, Dialer, Expect};
-pub use explain::{explain, was_revoked};
+pub use explain::{explain, is_refused_for_good, was_revoked};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerCertificate, PeerIdentity};
 pub use limits::Limits;

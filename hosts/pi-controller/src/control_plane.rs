@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use control_lib::{Arrival, Caller, Identity, Presence, Presented};
+use control_lib::{Arrival, Caller, Decision, Identity, Presence, Presented};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use mtls::Peer;
@@ -15,17 +15,19 @@ use proto::control::v1::{
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
+use crate::joining::{Joining, Origin};
 use crate::ledger::Ledger;
 use crate::wire;
 
 pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
+    joining: Arc<Joining>,
 }
 
 impl ControlPlaneService {
     pub(crate) fn new(ledger: Arc<Ledger>, presence: Arc<Mutex<Presence>>) -> Self {
-        Self { ledger, presence }
+        Self { ledger, presence, joining: Arc::default() }
     }
 }
 
@@ -37,19 +39,30 @@ impl ControlPlane for ControlPlaneService {
     ) -> Result<Response<RegistrationResponse>, Status> {
         let caller = caller(&request)?;
         let peer = request.extensions().get::<Peer>().cloned();
+        let origin = Origin::of(peer.as_ref(), &caller);
+        self.joining.check(origin.as_ref())?;
         let registration = wire::registration(request.into_inner(), &caller)?;
         let issued = registration.csr.is_some();
+        let joining = self.joining.clone();
         let decided = self.ledger.decide(move |control| {
+            // once more, in turn: others of this origin may have failed while this one waited
+            if let Err(too_many) = joining.check(origin.as_ref()) {
+                return Decision { changes: Vec::new(), answer: Err(too_many.into()) };
+            }
             let presented = match (&peer, &caller) {
                 (Some(Peer::Token(public_key, _)), _) => Presented::Token { public_key },
                 (_, Caller::Identity(identity)) => Presented::Node(&identity.name),
                 // no key is this one: the connection had neither a token nor a certificate
                 (_, Caller::Token) => Presented::Token { public_key: &[0; 32] },
             };
-            control.register(SystemTime::now(), presented, registration)
+            let Decision { changes, answer } = control.register(SystemTime::now(), presented, registration);
+            if answer.is_err() {
+                joining.refused(origin);
+            }
+            Decision { changes, answer: answer.map_err(wire::register_refusal) }
         });
-        let registered = decided.await.map_err(wire::ledger)?.map_err(wire::register_refusal)?;
-        tracing::info!(node = %registered.node, issued, "registered");
+        let registered = decided.await.map_err(wire::ledger)??;
+        tracing::info!(node = %registered.node, issued, pending = registered.pending, "registered");
         Ok(Response::new(wire::registered(registered, issued)))
     }
 
@@ -62,6 +75,7 @@ impl ControlPlane for ControlPlaneService {
         match presence.report(&name, Instant::now(), report) {
             Arrival::InOrder => {}
             Arrival::After { lost } => tracing::warn!(node = %name, lost, "reports were lost"),
+            Arrival::Interleaved => tracing::warn!(node = %name, "reports of two boots come in turn"),
             Arrival::Again => tracing::warn!(node = %name, "reports start again within one boot"),
         }
         Ok(Response::new(()))

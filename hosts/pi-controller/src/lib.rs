@@ -10,8 +10,10 @@ mod backup;
 mod believed;
 mod config;
 mod control_plane;
+mod enrolment;
 mod fleet;
 mod init;
+mod joining;
 mod keys;
 mod ledger;
 mod links;
@@ -28,6 +30,7 @@ mod serve;
 mod standard;
 pub mod store;
 mod token;
+mod tokens;
 mod wire;
 
 pub use backup::{BackedUp, BackupError, ReadError, backup};

@@ -30,6 +30,9 @@ impl Links {
     /// The channel to `node`, at the first endpoint that it advertises now.
     pub(crate) fn to(&self, control: &Control, node: &Name) -> Result<Link, Status> {
         let row = control.node(node).ok_or_else(|| wire::unknown_node(node.as_str()))?;
+        if row.pending {
+            return Err(wire::pending(node));
+        }
         let endpoint = row.endpoints.first().ok_or_else(|| {
             let why = format!("node/{node} has not said yet where it serves: start pi-agent serve on it");
             wire::status(Code::Unavailable, "NO_ENDPOINT", &why, [("node", node.to_string())])

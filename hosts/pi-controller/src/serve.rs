@@ -10,8 +10,10 @@ use mtls::{
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::audit_server::AuditServer;
 use proto::fleet::v1::authority_server::AuthorityServer;
+use proto::fleet::v1::enrolment_server::EnrolmentServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
+use proto::fleet::v1::tokens_server::TokensServer;
 use tokio::net::TcpListener;
 
 use crate::audit::AuditService;
@@ -19,6 +21,7 @@ use crate::authority::AuthorityService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
+use crate::enrolment::EnrolmentService;
 use crate::fleet::FleetService;
 use crate::keys::KeyFolder;
 use crate::ledger::Ledger;
@@ -27,6 +30,7 @@ use crate::open::{Lock, OpenClusterError};
 use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{AuditReader, LoadError, OpenError, Store};
+use crate::tokens::TokensService;
 use crate::{believed, open, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -87,7 +91,7 @@ pub async fn serve(
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
-    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
+    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
     let operators = OperatorsServer::new(OperatorsService::new(ledger.clone()))
@@ -100,6 +104,12 @@ pub async fn serve(
     let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let tokens = TokensServer::new(TokensService::new(ledger.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
+    let enrolment = EnrolmentServer::new(EnrolmentService::new(ledger.clone(), presence))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -110,6 +120,8 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), operators))
         .add_service(Authorized::new(ledger.clone(), audit))
         .add_service(Authorized::new(ledger.clone(), authority))
+        .add_service(Authorized::new(ledger.clone(), tokens))
+        .add_service(Authorized::new(ledger.clone(), enrolment))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 

@@ -2,13 +2,13 @@
 //! Messages are destructured in full, so that a new field cannot pass unseen.
 
 mod operator;
-
+use std::collections::HashMap;
 use std::str::FromStr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use control_lib::{
-    Caller, Control, CreateTokenRefusal, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence,
-    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec, TrustBundle,
+    Caller, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence, RegisterRefusal, Registered,
+    Registration, Report, State, Text, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;
@@ -21,8 +21,6 @@ pub(crate) use operator::*;
 use crate::ledger::LedgerError;
 
 const DOMAIN: &str = "pi-controller";
-/// How long a token lives unless the caller wishes otherwise.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// A status with a reason for programs beside the sentence for people.
 pub(crate) fn status<const N: usize>(code: Code, reason: &str, why: &str, facts: [(&str, String); N]) -> Status {
@@ -81,7 +79,7 @@ pub(crate) fn ledger(error: LedgerError) -> Status {
     status(Code::Unavailable, "NOT_COMMITTED", "nothing was changed: the store failed, see the controller's log", [])
 }
 
-fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
+pub(crate) fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
 where
     T::Err: std::fmt::Display,
 {
@@ -99,10 +97,14 @@ pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Calle
         name,
         csr,
         inventory: self::inventory(inventory.unwrap_or_default())?,
-        labels: Labels::new(labels).map_err(|wrong| invalid("labels", &format!("are wrong: {wrong}")))?,
+        labels: self::labels("labels", labels)?,
         endpoints: endpoints.iter().map(|text| parse("endpoints", text)).collect::<Result<Vec<Endpoint>, _>>()?,
         roots_version,
     })
+}
+
+pub(crate) fn labels(field: &str, pairs: HashMap<String, String>) -> Result<Labels, Status> {
+    Labels::new(pairs).map_err(|wrong| invalid(field, &format!("are wrong: {}", startup::one_line(&wrong))))
 }
 
 fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
@@ -136,14 +138,21 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered { node, certificate, ca_chain, roots, not_after: _, renew_at, revision } = registered;
+    let Registered { node, certificate, ca_chain, roots, not_after: _, renew_at, pending, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
         certificate_chain: if issued { [vec![certificate], ca_chain].concat() } else { Vec::new() },
         ca_bundle: roots,
         renew_at: Some(renew_at.into()),
         revision,
+        pending,
     }
+}
+
+/// A call to a node that waits for approval.
+pub(crate) fn pending(node: &Name) -> Status {
+    let why = Denied::Pending(node.clone()).to_string();
+    status(Code::FailedPrecondition, "NOT_APPROVED", &why, [("node", node.to_string())])
 }
 
 /// Whom a node is to believe.
@@ -171,6 +180,11 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::TokenUnknown => (Code::PermissionDenied, "TOKEN_UNKNOWN"),
         RegisterRefusal::TokenExpired(_) => (Code::PermissionDenied, "TOKEN_EXPIRED"),
         RegisterRefusal::TokenUsed(_) => (Code::PermissionDenied, "TOKEN_USED"),
+        RegisterRefusal::TokenRevoked(_) => (Code::PermissionDenied, "TOKEN_REVOKED"),
+        RegisterRefusal::TokenBoard => (Code::PermissionDenied, "TOKEN_BOUND"),
+        RegisterRefusal::BoardTaken(_) => (Code::AlreadyExists, "BOARD_TAKEN"),
+        RegisterRefusal::Excluded(_) => (Code::PermissionDenied, "EXCLUDED"),
+        RegisterRefusal::Clone(_) => (Code::PermissionDenied, "CLONE"),
         RegisterRefusal::TokenBound { .. } => (Code::PermissionDenied, "TOKEN_BOUND"),
         RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
@@ -218,6 +232,7 @@ pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
         registered_at: Some(node.registered_at.into()),
         certificate_expires: Some(node.certificate.not_after.into()),
         last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
+        pending: node.pending,
         health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
     }
 }
@@ -238,32 +253,5 @@ fn inventory_message(inventory: &Inventory) -> control_pb::Inventory {
         boot_id: text(boot_id),
         gpio_backend: text(backend),
         gpio_lines: *lines,
-    }
-}
-
-/// What kind of token is wished for.
-pub(crate) fn token_spec(message: pb::CreateTokenRequest) -> Result<TokenSpec, Status> {
-    let pb::CreateTokenRequest { public_key, lifetime, uses, bound_name } = message;
-    let ttl = lifetime.map_or(Ok(TOKEN_LIFETIME), Duration::try_from);
-    Ok(TokenSpec {
-        public_key: public_key.try_into().map_err(|_| invalid("public_key", "must have 32 bytes"))?,
-        ttl: ttl.map_err(|_| invalid("lifetime", "must not be negative"))?,
-        uses: uses.max(1),
-        bound_name: if bound_name.is_empty() { None } else { Some(parse("bound_name", &bound_name)?) },
-    })
-}
-
-/// Why there is no token.
-pub(crate) fn token_refusal(refusal: &CreateTokenRefusal) -> Status {
-    status(Code::InvalidArgument, "TOKEN_REFUSED", &refusal.to_string(), [])
-}
-
-/// A new token, for who holds its key.
-pub(crate) fn token(record: &TokenRecord, control: &Control) -> pb::CreateTokenResponse {
-    pb::CreateTokenResponse {
-        token_id: record.id.to_string(),
-        cluster_id: control.cluster().to_string(),
-        ca_public_key_sha256: control.issuer().ca_public_key_pin().to_vec(),
-        expires: Some(record.expires.into()),
     }
 }

@@ -261,7 +261,7 @@ async fn each_page(
 }
 
 fn audit(caller: &Caller) -> Result<AuditClient<Channel>, Failure> {
-    Ok(AuditClient::new(caller.controller()?))
+    Ok(AuditClient::new(caller.channel()?))
 }
 
 fn row(message: AuditRow) -> Result<Row, Failure> {

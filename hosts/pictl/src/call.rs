@@ -66,14 +66,19 @@ impl Caller {
         &self.cluster
     }
 
-    /// The controller.
-    pub(crate) fn controller(&self) -> Result<Channel, Failure> {
+    /// Where the controller listens.
+    pub(crate) fn controller(&self) -> &str {
+        &self.controller
+    }
+
+    /// The controller, for whichever of its services.
+    pub(crate) fn channel(&self) -> Result<Channel, Failure> {
         Ok(self.dialer.channel(&self.controller, Expect::Controller)?)
     }
 
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
-        Ok(FleetClient::new(self.controller()?))
+        Ok(FleetClient::new(self.channel()?))
     }
 
     /// A node: through the controller, or itself.
@@ -92,7 +97,7 @@ impl Caller {
 
     /// Any node, by the name in the request's metadata: one connection to the controller for all of them.
     pub(crate) fn proxy(&self) -> Result<NodeAgentClient<Channel>, Failure> {
-        Ok(NodeAgentClient::new(self.controller()?))
+        Ok(NodeAgentClient::new(self.channel()?))
     }
 
     /// A request to the fleet.

@@ -7,6 +7,7 @@ mod audit;
 mod bus;
 mod ca;
 mod call;
+mod enrolment;
 mod exec;
 mod exit;
 mod fan_out;
@@ -21,6 +22,7 @@ mod pwm;
 mod raw_mode;
 mod roots;
 mod session;
+mod token;
 mod top;
 mod watch;
 
@@ -84,6 +86,9 @@ enum Command {
     /// The cluster's certificate authority: roots and their rotation
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Tokens that let machines join
+    #[command(subcommand)]
+    Token(token::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -174,6 +179,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         Command::Node(command) => node::run(&caller, command, output).await?,
         Command::Audit(command) => audit::run(&caller, command, output, out).await?,
         Command::Ca(command) => ca::run(&caller, command, output).await?,
+        Command::Token(command) => token::run(&caller, command, output, out).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,

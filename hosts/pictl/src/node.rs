@@ -1,9 +1,12 @@
 //! `pictl node`.
 
+use std::collections::{BTreeMap, HashMap};
+
 use clap::Subcommand;
 use proto::fleet::v1::{GetNodeRequest, ListNodesRequest, ListNodesResponse, Node, NodeState};
 
 use crate::call::Caller;
+use crate::enrolment;
 use crate::exit::Failure;
 use crate::output::{Output, duration, json, or_dash, table};
 
@@ -16,6 +19,18 @@ pub(crate) enum Command {
         /// Name of the node
         node: String,
     },
+    /// Let a node take part that waits for approval
+    Approve {
+        /// Name of the node
+        node: String,
+    },
+    /// Turn a node away that waits for approval
+    Reject {
+        /// Name of the node
+        node: String,
+    },
+    /// Assign labels, or take them away
+    Label(enrolment::Label),
 }
 
 pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Result<String, Failure> {
@@ -35,6 +50,9 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
                 Output::Table => Ok(one_table(&node)),
             }
         }
+        Command::Approve { node } => enrolment::approve(caller, node, output).await,
+        Command::Reject { node } => enrolment::reject(caller, node, output).await,
+        Command::Label(label) => enrolment::label(caller, label, output).await,
     }
 }
 
@@ -55,6 +73,7 @@ pub(crate) async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
 
 fn state(node: &Node) -> &'static str {
     match node.state() {
+        _ if node.pending => "pending",
         NodeState::Unspecified | NodeState::Unknown => "unknown",
         NodeState::Ready => "ready",
         NodeState::Suspect => "suspect",
@@ -82,7 +101,6 @@ fn list_table(nodes: &[Node]) -> String {
 
 fn one_table(node: &Node) -> String {
     let inventory = node.inventory.clone().unwrap_or_default();
-    let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let ram = inventory.ram_bytes.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default();
     let rows = [
         ("node", node.id.clone()),
@@ -90,7 +108,7 @@ fn one_table(node: &Node) -> String {
         ("health", node.health.clone()),
         ("last report", duration(node.last_report_age.as_ref())),
         ("endpoints", node.endpoints.join(", ")),
-        ("labels", labels.join(", ")),
+        ("labels", labels(&node.labels)),
         ("model", inventory.model),
         ("serial", inventory.serial),
         ("revision", inventory.revision),
@@ -105,8 +123,14 @@ fn one_table(node: &Node) -> String {
     table(&[], rows.map(|(name, value)| vec![name.to_owned(), or_dash(value)]))
 }
 
+/// `key=value, key=value`, in the order of the keys.
+pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
+    let labels: BTreeMap<_, _> = labels.iter().collect();
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
 /// RFC 3339 in UTC, to the second.
-fn timestamp(at: Option<prost_types::Timestamp>) -> String {
+pub(crate) fn timestamp(at: Option<prost_types::Timestamp>) -> String {
     let at = at.and_then(|at| jiff::Timestamp::from_second(at.seconds).ok());
     at.map(|at| at.to_string()).unwrap_or_default()
 }

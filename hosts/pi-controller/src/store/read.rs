@@ -64,8 +64,7 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             public_key: PublicKey::from_spki(row.get_ref("public_key")?.as_blob()?).map_err(invalid)?,
             certificate: certificate(row)?,
             inventory: inventory(row)?,
-            standing: parsed(row, "standing")?,
-            standing_reason: parsed(row, "standing_reason")?,
+            pending: row.get("pending")?,
             labels: labels(connection, &format!("{NODE_LABELS} AND assigned = 0"), &name)?,
             assigned: labels(connection, &format!("{NODE_LABELS} AND assigned = 1"), &name)?,
             own_labels: row.get("own_labels")?,
@@ -125,7 +124,7 @@ pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
     all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
         Ok(Exclusion {
             subject: parsed(row, "subject")?,
-            kind: parsed(row, "kind")?,
+            standing: parsed(row, "standing")?,
             reason: parsed(row, "reason")?,
             by: parsed(row, "by")?,
             at: time(row, "at")?,

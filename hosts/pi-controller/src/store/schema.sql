@@ -48,8 +48,7 @@ CREATE TABLE nodes (
     certificate   BLOB NOT NULL,
     not_before    INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
-    standing      TEXT NOT NULL,
-    standing_reason TEXT NOT NULL,
+    pending       INTEGER NOT NULL CHECK (pending IN (0, 1)),
     own_labels    INTEGER NOT NULL CHECK (own_labels IN (0, 1)),
     token         TEXT NOT NULL REFERENCES tokens (id),
     roots_version INTEGER NOT NULL,
@@ -105,7 +104,7 @@ CREATE TABLE operator_roles (
 
 CREATE TABLE exclusions (
     subject  TEXT PRIMARY KEY, -- kind/name
-    kind     TEXT NOT NULL,    -- locked or revoked
+    standing TEXT NOT NULL,    -- locked or revoked
     reason   TEXT NOT NULL,
     by       TEXT NOT NULL,
     at       INTEGER NOT NULL

@@ -86,10 +86,10 @@ fn put_node(connection: &Connection, node: &Node) -> Result<()> {
 fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
     let inventory = &node.inventory;
     let insert = "INSERT INTO nodes (
-            name, public_key, certificate, not_before, not_after, standing, standing_reason, own_labels, token,
+            name, public_key, certificate, not_before, not_after, pending, own_labels, token,
             roots_version, registered_at, updated_at, model, serial, revision, kernel, os, architecture, ram_bytes, machine_id, boot_id, backend, lines
         ) VALUES (
-            :name, :public_key, :certificate, :not_before, :not_after, :standing, :standing_reason, :own_labels, :token,
+            :name, :public_key, :certificate, :not_before, :not_after, :pending, :own_labels, :token,
             :roots_version, :registered_at, :updated_at, :model, :serial, :revision, :kernel, :os, :architecture, :ram_bytes, :machine_id, :boot_id, :backend, :lines
         )";
     connection.execute(
@@ -100,8 +100,7 @@ fn insert_node(connection: &Connection, node: &Node) -> Result<()> {
             ":certificate": node.certificate.der,
             ":not_before": Nanos(node.certificate.not_before),
             ":not_after": Nanos(node.certificate.not_after),
-            ":standing": node.standing.as_str(),
-            ":standing_reason": node.standing_reason.as_str(),
+            ":pending": node.pending,
             ":own_labels": node.own_labels,
             ":token": node.token.to_string(),
             ":roots_version": node.roots_version.cast_signed(),
@@ -145,9 +144,9 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
 }
 
 fn put_exclusion(connection: &Connection, exclusion: &Exclusion) -> Result<()> {
-    let Exclusion { subject, kind, reason, by, at } = exclusion;
-    let put = "INSERT OR REPLACE INTO exclusions (subject, kind, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = params![subject.to_string(), kind.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
+    let Exclusion { subject, standing, reason, by, at } = exclusion;
+    let put = "INSERT OR REPLACE INTO exclusions (subject, standing, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject.to_string(), standing.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
     connection.execute(put, row)?;
     Ok(())
 }
