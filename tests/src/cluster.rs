@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use control_lib::{AuditRow, Identity, Issuer, Lifetime, PublicKey};
+use control_lib::{AuditRow, Authority, Identity, Issuer, Lifetime, OpenCaError, PublicKey};
 use mtls::{CertificateDer, Context, Credentials, Dialer, Expect, JoinToken, OwnCertificate, OwnKey, Trust};
 use pi_controller::store::Store;
-use pi_controller::{Config, ServeError, TokenWish, create_token, init};
+use pi_controller::{Config, Initialised, Passphrase, ServeError, TokenWish, create_token, init};
 use pi_sim::Fleet;
 use pictl::Exit;
 use proto::fleet::v1::CreateTokenRequest;
@@ -22,6 +22,7 @@ pub struct Cluster {
     folder: TempDir,
     /// Where the controller serves.
     pub address: SocketAddr,
+    recovery_passphrase: Option<Passphrase>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -48,9 +49,20 @@ impl Cluster {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = folder.path().join("controller");
-        init(&state, Some("lab"), address, &address.to_string()).expect("init");
+        let made = init(&state, Some("lab"), address, &address.to_string()).expect("init");
+        let Initialised { recovery_passphrase, .. } = made;
         let (stop, serving) = serve(&state, listener);
-        Self { folder, address, stop: Some(stop), serving }
+        Self { folder, address, recovery_passphrase, stop: Some(stop), serving }
+    }
+
+    /// The sealed recovery key and what opens it.
+    ///
+    /// # Panics
+    ///
+    /// If init did not draw a passphrase.
+    pub fn recovery(&self) -> (PathBuf, &Passphrase) {
+        let passphrase = self.recovery_passphrase.as_ref().expect("a passphrase");
+        (self.controller_state().join("recovery.sealed"), passphrase)
     }
 
     /// Stops the controller as a signal would and starts it again on the same port.
@@ -59,12 +71,26 @@ impl Cluster {
     ///
     /// If it does not stop or start.
     pub async fn restart(&mut self) {
-        drop(self.stop.take());
-        (&mut self.serving).await.expect("the controller's task").expect("a clean end");
-        self.bind_and_serve().await;
+        self.stop().await;
+        self.resume().await;
     }
 
-    async fn bind_and_serve(&mut self) {
+    /// Stops the controller as a signal would.
+    ///
+    /// # Panics
+    ///
+    /// If it does not stop.
+    pub async fn stop(&mut self) {
+        drop(self.stop.take());
+        (&mut self.serving).await.expect("the controller's task").expect("a clean end");
+    }
+
+    /// Starts it again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn resume(&mut self) {
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -84,7 +110,7 @@ impl Cluster {
     pub async fn crash(&mut self) {
         self.serving.abort();
         let _ = (&mut self.serving).await; // it was
-        self.bind_and_serve().await;
+        self.resume().await;
     }
 
     /// A folder of its own below the cluster's.
@@ -178,16 +204,31 @@ impl Cluster {
         Said { exit, out: text(&out), err: text(&err) }
     }
 
-    /// The cluster's CA, to issue what an honest controller would not.
+    /// The cluster's roots as they are stored, with the keys that are there.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot be read.
+    pub fn authority(&self) -> Authority {
+        let state = self.controller_state();
+        let loaded = Store::open(&state.join("state.db")).expect("the store").load().expect("the state");
+        let key = |issuer: &Issuer| {
+            let file = state.join("ca").join(format!("{}.key.pem", issuer.id()));
+            let key = std::fs::read(file).ok().map(|text| mtls::parse_pem(&text).expect("PEM").key.expect("a key"));
+            Ok::<_, OpenCaError>(key.map(|key| key.secret_der().to_vec()))
+        };
+        loaded.authority.expect("roots").with_keys(key).expect("the right keys")
+    }
+
+    /// The root that signs, to issue what an honest controller would not.
     ///
     /// # Panics
     ///
     /// If its files cannot be read.
     pub fn issuer(&self) -> Issuer {
-        let pem = |file: &str| mtls::parse_pem(&std::fs::read(self.controller_state().join(file)).expect(file));
-        let certificate = pem("ca.pem").expect("PEM").certificates.remove(0);
-        let key = pem("ca.key.pem").expect("PEM").key.expect("a key");
-        Issuer::from_der(&certificate, key.secret_der()).expect("the CA")
+        let authority = self.authority();
+        let key = authority.signing().key().expect("the CA key");
+        Issuer::from_der(authority.signing().certificate_der(), key.expose()).expect("the CA")
     }
 
     /// Credentials of `identity` (such as `operator/bob`), issued at `now` by `issuer`.
@@ -201,8 +242,17 @@ impl Cluster {
         let uri = format!("{}/{identity}", issuer.cluster().uri());
         let identity = Identity::from_uri(&uri, issuer.cluster()).expect("an identity");
         let leaf = issuer.issue(&public, &identity, now, Lifetime::NODE).expect("a certificate");
-        let roots = vec![CertificateDer::from(self.issuer().certificate_der().to_vec())];
-        Credentials { chain: vec![CertificateDer::from(leaf.der)], key: key.into_private_key(), roots }
+        let authority = self.authority();
+        let certificates = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect();
+        let chain = match authority.roots().any(|root| root.issuer.issued(&leaf.der)) {
+            true => [vec![leaf.der.clone()], authority.chain_of(&leaf.der)].concat(),
+            false => vec![leaf.der],
+        };
+        Credentials {
+            chain: certificates(chain),
+            key: key.into_private_key(),
+            roots: certificates(authority.bundle()),
+        }
     }
 
     /// A context for `pictl` with these credentials.

@@ -84,7 +84,7 @@ fn stays_with_us(caller: &Caller, status: &GetAuthorityResponse) -> Result<(), F
     let own = caller.own_issuer();
     match leaving.map(|root| &root.public_key_sha256[..]).any(|pin| own.is_some_and(|own| own == pin)) {
         true => {
-            let why = "your own certificate is from the root that would go: get another one first, or use --force";
+            let why = "your own certificate is from the root that would go: pictl operator renew first, or use --force";
             Err(Failure::Command(Exit::Conflict, why.to_owned()))
         }
         false => Ok(()),

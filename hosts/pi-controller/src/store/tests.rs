@@ -2,16 +2,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, Change, Grants, Identity, Inventory, Labels, Lifetime, Name, Names, Node, Operator, Outcome,
-    PublicKey, Role, Scope, Selector, Standing, TokenId, TokenRecord,
+    AuditRow, Authority, Certificate, Change, Grants, Identity, Inventory, Issuer, Labels, Lifetime, Name, Names, Node, Operator, Outcome, Place, PublicKey, Role, Root, Scope, Selector, Standing, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{BindError, CommitError, Loaded, OpenError, Store};
+use super::{BindError, CommitError, CopyError, Loaded, OpenError, Store};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ fn state() -> Vec<Change> {
 fn a_new_store_is_empty_and_private() {
     let (_folder, path) = folder();
     let store = open(&path);
-    assert_eq!(store.load().unwrap(), Loaded { cluster: None, revision: 0, changes: vec![] });
+    assert_eq!(store.load().unwrap(), Loaded { cluster: None, revision: 0, authority: None, changes: vec![] });
     for file in fs::read_dir(path.parent().unwrap()).unwrap() {
         let file = file.unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
@@ -211,6 +211,43 @@ fn a_limit_that_no_release_wrote_is_no_guess() {
         store.connection().execute(clean, []).unwrap();
         assert!(store.load().is_ok());
     }
+}
+
+/// A root in each place but one, with the epoch; the key of none.
+#[test]
+fn roots_are_read_back_without_their_keys() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    let root = || Issuer::create(&"greenhouse".parse().unwrap(), time(0)).unwrap();
+    let (signing, other) = (root(), root());
+    let cross = Some(signing.certify_root(&other).unwrap());
+    let roots = [(Place::Signing, signing, None), (Place::Tainted, other, cross), (Place::Recovery, root(), None)];
+    let roots = roots.map(|(place, issuer, cross)| Root { place, issuer: Arc::new(issuer), cross });
+    let authority = Authority::from_roots(roots.into(), u64::MAX).unwrap();
+    let put = |authority| Change::PutAuthority(Box::new(authority));
+    store.commit(&[put(authority.clone()), Change::PutEpoch(3)], 1).unwrap();
+    let loaded = store.load().unwrap();
+    let read = loaded.authority.unwrap();
+    assert_eq!((&read, loaded.changes), (&authority, vec![Change::PutEpoch(3)]));
+    assert!(read.roots().all(|root| !root.issuer.has_key()));
+    // the roots of before are gone
+    let next = Authority::new(root(), root()).unwrap();
+    store.commit(&[put(next.clone())], 2).unwrap();
+    assert_eq!(store.load().unwrap().authority, Some(next));
+}
+
+#[test]
+fn a_copy_is_the_whole_store_and_private() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.bind(&"greenhouse".parse().unwrap()).unwrap();
+    store.commit(&[&state()[..], &[Change::Audit(audit("join"))]].concat(), 1).unwrap();
+    let copy = path.with_extension("copy");
+    store.copy_to(&copy).unwrap();
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(open(&copy).load().unwrap(), store.load().unwrap());
+    assert_eq!(open(&copy).audit(0, 10).unwrap(), store.audit(0, 10).unwrap());
+    assert!(matches!(store.copy_to(&copy), Err(CopyError::Create(_))), "nothing is overwritten");
 }
 
 #[test]
