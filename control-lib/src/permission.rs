@@ -79,8 +79,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens.
     Enrol,
-    /// Locking, unlocking and revoking.
-    Exclude,
+    /// Everything that changes who is trusted, and with what.
+    Administer,
 }
 
 impl Permission {
@@ -93,7 +93,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
-            Permission::Exclude => Role::Admin,
+            Permission::Administer => Role::Admin,
         }
     }
 }
@@ -138,9 +138,9 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
-    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Exclusions/Lock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Revoke", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Unlock", Access::Operator(Permission::Administer)),
     ("/grpc.health.v1.Health/Check", Access::Member),
     ("/grpc.health.v1.Health/List", Access::Member),
     ("/grpc.health.v1.Health/Watch", Access::Member),

@@ -6,10 +6,13 @@
 mod authorized;
 mod config;
 mod control_plane;
+mod enforcement;
+mod exclusions;
 mod fleet;
 mod init;
 mod ledger;
 mod links;
+mod live;
 mod own_certificate;
 mod proxy;
 mod serve;
@@ -17,6 +20,7 @@ mod standard;
 pub mod store;
 mod token;
 mod wire;
+mod withdrawal;
 
 pub use config::Config;
 pub use init::{InitError, Initialised, init};
