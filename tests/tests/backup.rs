@@ -80,7 +80,8 @@ async fn a_cluster_goes_on_from_its_backup() {
     assert_eq!((status["rotation"].as_str(), status["epoch"].as_str()), (Some("ROTATION_STATE_PREPARED"), Some("1")));
     let version = cluster.authority().roots_version();
     assert!(version > keys_before.roots_version(), "above what any node has heard");
-    eventually(async || cluster.pictl(&["ca", "status", "-o", "json"]).await.out.contains("\"lagging_count\": 0")).await;
+    eventually(async || cluster.pictl(&["ca", "status", "-o", "json"]).await.out.contains("\"lagging_count\": 0"))
+        .await;
 
     // S4: the used token and the unused one, both of before
     for (token, name) in [(&token, "m-3"), (&unused, "m-2b")] {

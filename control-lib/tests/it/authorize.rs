@@ -59,9 +59,6 @@ const MATRIX: &str = "
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Authority/Rotate
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Revoke
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Unlock
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/CreateToken
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/ListTokens
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/RevokeToken
@@ -73,9 +70,9 @@ const MATRIX: &str = "
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ListOperators
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/GetOperator
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/RenewCertificate
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Revoke
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Unlock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Lock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Unlock
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

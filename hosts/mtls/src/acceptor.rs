@@ -158,7 +158,8 @@ impl Acceptor {
         let _ = tcp.set_nodelay(true); // an optimisation
         let late = |_| (Cause::Timeout, "the handshake took too long".into());
         let tls = timeout(self.limits.handshake_timeout, self.shake_hands(tcp, crowd)).await.map_err(late)??;
-        let (peer, session) = self.peer(&tls, address).ok_or((Cause::Identity, "the certificate names nobody".into()))?;
+        let (peer, session) =
+            self.peer(&tls, address).ok_or((Cause::Identity, "the certificate names nobody".into()))?;
         Ok(Connection { tls, peer, session, _place: place })
     }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod beliefs;
 mod boots;
 mod buses;
 mod clock;
@@ -29,6 +30,7 @@ mod service;
 mod standard;
 mod stream;
 mod token_source;
+mod trust_watch;
 mod uplink;
 mod watch;
 mod watchdog;

@@ -9,7 +9,8 @@ use agent_lib::outputs_off;
 use clap::{Parser, Subcommand};
 use hal_core::linux::Identity;
 use pi_agent::{
-    AuditCommand, Config, Hardware, JoinError, Joined, TokenSource, inventory, join, join_patiently, run_as_stage, serve,
+    AuditCommand, Config, Hardware, JoinError, Joined, TokenSource, inventory, join, join_patiently, run_as_stage,
+    serve,
 };
 use startup::{ConfigError, Failure};
 
@@ -126,8 +127,10 @@ async fn run(command: Command) -> Result<(), Failure> {
                     println!("joined {cluster} as node {node}; next: pi-agent serve");
                 }
                 Ok(Joined { node, cluster, pending: true }) => {
-                    println!("joined {cluster} as node {node}, which waits for approval; next: pi-agent serve, and an \
-                              operator's pictl node approve {node}");
+                    println!(
+                        "joined {cluster} as node {node}, which waits for approval; next: pi-agent serve, and an \
+                              operator's pictl node approve {node}"
+                    );
                 }
                 Err(JoinError::Already(_)) if if_needed => println!("this machine has joined before"),
                 Err(error) => return Err(error.into()),

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use control_lib::{Caller, Permission, Presence};
+use control_lib::{Permission, Presence};
 use proto::fleet::v1::fleet_server::Fleet;
 use proto::fleet::v1::{GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse};
 use tonic::{Request, Response, Status};
 
+use crate::authorized::caller;
 use crate::ledger::Ledger;
 use crate::wire;
 
@@ -42,7 +43,7 @@ impl Fleet for FleetService {
         let mut rest = rest.filter(|node| control.reaches(&caller, Permission::View, node)).peekable();
         let mut nodes = Vec::new();
         while let Some(node) = rest.next_if(|_| nodes.len() < size) {
-            nodes.push(wire::node(node, &presence, now));
+            nodes.push(wire::node(node, &control, &presence, now));
         }
         let more = rest.peek().and(nodes.last()).map(|last| last.id.clone());
         Ok(Response::new(ListNodesResponse { nodes, next_page_token: more.unwrap_or_default() }))
@@ -57,6 +58,6 @@ impl Fleet for FleetService {
         let node = node.filter(|node| control.reaches(&caller, Permission::View, node));
         let node = node.ok_or_else(|| wire::unknown_node(&id))?;
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &presence, Instant::now())) }))
+        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &control, &presence, Instant::now())) }))
     }
 }

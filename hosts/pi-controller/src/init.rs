@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use control_lib::{
     AddOperatorRefusal, Authority, AuthorityError, Change, ClusterId, Control, CreateCaError, CsrError, Decision,
-    Grants, Identity, IssueError, Issuer, Lifetime, Name, OpenCaError, OperatorSpec, PublicKey, Role,
+    Grants, Identity, IssueError, Issuer, Lifetime, Name, OpenCaError, OperatorSpec, PublicKey,
 };
 use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, Limits, OwnKey};

@@ -11,6 +11,7 @@ use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::audit_server::AuditServer;
 use proto::fleet::v1::authority_server::AuthorityServer;
 use proto::fleet::v1::enrolment_server::EnrolmentServer;
+use proto::fleet::v1::exclusions_server::ExclusionsServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
 use proto::fleet::v1::tokens_server::TokensServer;
@@ -22,6 +23,7 @@ use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
 use crate::enrolment::EnrolmentService;
+use crate::exclusions::ExclusionsService;
 use crate::fleet::FleetService;
 use crate::keys::KeyFolder;
 use crate::ledger::Ledger;
@@ -29,9 +31,9 @@ use crate::links::Links;
 use crate::open::{Lock, OpenClusterError};
 use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
-use crate::store::{AuditReader, LoadError, OpenError, Store};
+use crate::store::AuditReader;
 use crate::tokens::TokensService;
-use crate::{believed, open, own_certificate, standard};
+use crate::{believed, enforcement, open, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -85,12 +87,18 @@ pub async fn serve(
     let own = OwnCertificate::new(&credentials)?;
     let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
     let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
+    enforcement::admit_by(&ledger, &trust);
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), config.limits.clone())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
-    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
+        ledger.clone(),
+        presence.clone(),
+        acceptor.sessions(),
+        identity.clone(),
+    ))
+    .max_decoding_message_size(MESSAGE_BYTES)
+    .max_encoding_message_size(MESSAGE_BYTES);
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -100,7 +108,9 @@ pub async fn serve(
     let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
-    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust.clone())));
+    let links = Arc::new(Links::new(Dialer::new(own.clone(), trust.clone())));
+    let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
+    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
     let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -110,6 +120,8 @@ pub async fn serve(
     let enrolment = EnrolmentServer::new(EnrolmentService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
+    let exclusions =
+        ExclusionsServer::new(ExclusionsService::new(ledger.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -122,6 +134,7 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), authority))
         .add_service(Authorized::new(ledger.clone(), tokens))
         .add_service(Authorized::new(ledger.clone(), enrolment))
+        .add_service(Authorized::new(ledger.clone(), exclusions))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -133,6 +146,7 @@ pub async fn serve(
         () = mtls::serve(routes, acceptor, listener, shutdown) => {}
         () = believed::follow(ledger.clone(), trust) => {}
         () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at, &own_folder) => {}
+        () = enforcing => {}
     }
     ledger.recorder().close().await;
     Ok(())

@@ -172,7 +172,10 @@ impl Writer {
             None if refused > 0 => "a moment ago".to_owned(),
             None => return None,
         };
-        Some(own("audit.gap", format!("nothing could be written since {since}: {refused} calls were refused, {lost} rows are lost")))
+        Some(own(
+            "audit.gap",
+            format!("nothing could be written since {since}: {refused} calls were refused, {lost} rows are lost"),
+        ))
     }
 
     async fn append(&mut self, entries: Vec<Entry>) -> bool {
@@ -221,7 +224,9 @@ fn recovered(recovery: Recovery) -> Entry {
     own(
         "audit.recovered",
         match recovery {
-            Recovery::CutOff(bytes) => format!("a row of {bytes} bytes was not finished, as after a power failure: it was cut off"),
+            Recovery::CutOff(bytes) => {
+                format!("a row of {bytes} bytes was not finished, as after a power failure: it was cut off")
+            }
             Recovery::Damaged => "the file before this one does not end with a row: verify tells which".to_owned(),
         },
     )
