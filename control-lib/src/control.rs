@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::SystemTime;
 
 use crate::audit::AuditRow;
+use crate::certificate::Lifetime;
 use crate::identity::{ClusterId, Name};
 use crate::issuer::Issuer;
 use crate::key::PublicKey;
@@ -46,6 +47,7 @@ pub struct Control {
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
     revision: u64,
+    node_lifetime: Lifetime,
 }
 
 impl Control {
@@ -57,9 +59,19 @@ impl Control {
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, tokens, operators) = Default::default();
-        let mut control = Control { issuer, nodes, tokens, operators, revision };
+        let node_lifetime = Lifetime::NODE;
+        let mut control = Control { issuer, nodes, tokens, operators, revision, node_lifetime };
         rows.into_iter().for_each(|row| control.put(row));
         control
+    }
+
+    /// Certifies nodes for `lifetime` from now on, instead of [`Lifetime::NODE`].
+    pub fn with_node_lifetime(self, lifetime: Lifetime) -> Control {
+        Control { node_lifetime: lifetime, ..self }
+    }
+
+    pub(crate) fn node_lifetime(&self) -> Lifetime {
+        self.node_lifetime
     }
 
     /// Takes over what has been committed as one transaction. The revision rises by one, if there is any change.

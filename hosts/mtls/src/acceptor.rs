@@ -19,9 +19,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use crate::clock::Clock;
 use crate::credentials::OwnCertificate;
 use crate::identity::Peer;
-use crate::trust::{ClientVerifier, TokenKeys, Trust};
+use crate::trust::{ClientVerifier, Guests, Trust};
 
 /// How much a listener takes on at once.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Shows `own` and accepts whom `trust` accepts; with `token_keys`, also the keys of live join tokens.
+    /// Shows `own` and accepts whom `trust` accepts, and `guests` if there are any.
     ///
     /// # Errors
     ///
@@ -63,10 +64,10 @@ impl Acceptor {
     pub fn new(
         own: Arc<OwnCertificate>,
         trust: Arc<Trust>,
-        token_keys: Option<TokenKeys>,
+        guests: Option<Guests>,
         limits: Limits,
     ) -> Result<Self, rustls::Error> {
-        let verifier = Arc::new(ClientVerifier { trust, token_keys });
+        let verifier = Arc::new(ClientVerifier { trust, guests });
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(verifier.clone())
@@ -75,6 +76,14 @@ impl Acceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, limits })
+    }
+
+    /// Judges certificates by `clock` instead of the system's.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<Clock>) -> Self {
+        let mut config = ServerConfig::clone(self.tls.config());
+        config.time_provider = clock;
+        Self { tls: TlsAcceptor::from(Arc::new(config)), ..self }
     }
 
     /// Accepts from `listener` until the stream is dropped. Refused handshakes are logged, one line each, and counted
@@ -142,8 +151,13 @@ impl Acceptor {
         if let Some(key) = self.verifier.token_key(certificate) {
             return Some(Peer::Token(key, address));
         }
-        let identity = self.verifier.trust.identify(certificate).ok()?;
-        Some(Peer::Certified(Arc::new(identity), address))
+        let identity = Arc::new(self.verifier.trust.identify(certificate).ok()?);
+        // one that expires at this very moment may only renew: it can connect again
+        let expired = self.verifier.expired_key(certificate, self.tls.config().time_provider.current_time()?);
+        Some(match expired {
+            Some(key) => Peer::Expired(identity, key, address),
+            None => Peer::Certified(identity, address),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,9 +10,9 @@ use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{ring as provider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore};
 use rustls::{SignatureScheme, version};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -20,7 +20,9 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::credentials::OwnCertificate;
+use crate::clock::{Clock, ClockFault, unix};
+use crate::credentials::{OwnCertificate, Validity};
+use crate::explain::clock_fault;
 use crate::identity::{Kind, PeerIdentity};
 use crate::token::JoinToken;
 use crate::trust::{Trust, algorithms, only_tls13, public_key_pin};
@@ -44,6 +46,14 @@ impl Expect {
         match self {
             Self::Controller => identity.kind == Kind::Controller,
             Self::Node(name) => identity.kind == Kind::Node && identity.name == *name,
+        }
+    }
+
+    /// In messages to people.
+    fn who(&self) -> String {
+        match self {
+            Self::Controller => "the control plane".to_owned(),
+            Self::Node(name) => format!("node/{name}"),
         }
     }
 
@@ -79,6 +89,9 @@ pub enum DialError {
 pub struct Dialer {
     own: Arc<OwnCertificate>,
     roots: Roots,
+    clock: Arc<Clock>,
+    /// Whether a server may say what time it is.
+    learns: bool,
 }
 
 #[derive(Clone)]
@@ -91,12 +104,24 @@ enum Roots {
 impl Dialer {
     /// Shows `own`, believes `trust`.
     pub fn new(own: Arc<OwnCertificate>, trust: Arc<Trust>) -> Self {
-        Self { own, roots: Roots::Trusted(trust) }
+        Self { own, roots: Roots::Trusted(trust), clock: Clock::system(), learns: false }
     }
 
     /// Shows the token's certificate and believes the CA that the token pins.
     pub fn joining(own: Arc<OwnCertificate>, token: &JoinToken) -> Self {
-        Self { own, roots: Roots::Pinned(token.ca_pin(), token.cluster().to_owned()) }
+        let roots = Roots::Pinned(token.ca_pin(), token.cluster().to_owned());
+        Self { own, roots, clock: Clock::system(), learns: false }
+    }
+
+    /// Judges certificates by `clock`, and raises it by what the control plane proves: for a machine that may have booted
+    /// without a clock.
+    ///
+    /// A server whose certificate is not valid yet by `clock`, but good in everything else, is connected to once more, to
+    /// have it prove its key. That connection is closed before anything is sent on it. Then it is not earlier than the
+    /// beginning of that certificate, and the connection that was asked for is made, as strictly as any.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<Clock>) -> Self {
+        Self { clock, learns: true, ..self }
     }
 
     /// A channel to `address` (`host:port`) that connects at the first call and again after a loss. A call that finds
@@ -144,12 +169,14 @@ impl Dialer {
             Roots::Pinned(_, cluster) => cluster,
         };
         let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
-        let tls = TlsConnector::from(Arc::new(self.config(expect).map_err(DialError::Tls)?));
-        Ok(Way { target, tls, name })
+        let connector = |strictness| self.connector(expect.clone(), strictness).map_err(DialError::Tls);
+        let (tls, clock) = (connector(Strictness::Full)?, self.clock.clone());
+        let to_learn = self.learns.then(|| connector(Strictness::ButForTheTime)).transpose()?;
+        Ok(Way { target, tls, to_learn, name, clock })
     }
 
-    fn config(&self, expect: Expect) -> Result<ClientConfig, Error> {
-        let verifier = ServerVerifier { roots: self.roots.clone(), expect };
+    fn connector(&self, expect: Expect, strictness: Strictness) -> Result<TlsConnector, Error> {
+        let verifier = ServerVerifier { roots: self.roots.clone(), expect, clock: self.clock.clone(), strictness };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous() // the word is rustls' for "own verifier"; ours is stricter than the stock one
@@ -157,7 +184,8 @@ impl Dialer {
             .with_client_cert_resolver(self.own.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = Resumption::disabled();
-        Ok(config)
+        config.time_provider = self.clock.clone();
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 
@@ -166,7 +194,10 @@ impl Dialer {
 struct Way {
     target: String,
     tls: TlsConnector,
+    /// For the one connection that is made to learn the time.
+    to_learn: Option<TlsConnector>,
     name: ServerName<'static>,
+    clock: Arc<Clock>,
 }
 
 impl Way {
@@ -176,20 +207,68 @@ impl Way {
     }
 
     async fn shake_hands(self) -> io::Result<BufReader<TlsStream<TcpStream>>> {
-        let tcp = TcpStream::connect(&self.target).await?;
-        tcp.set_nodelay(true)?;
-        let mut connection = BufReader::new(self.tls.connect(self.name, tcp).await?);
+        let tls = match (self.handshake(&self.tls).await, &self.to_learn) {
+            (Err(error), Some(to_learn)) if is_behind(&error) => {
+                self.learn_time(to_learn).await?;
+                self.handshake(&self.tls).await?
+            }
+            (outcome, _) => outcome?,
+        };
+        if let Some(issued) = not_before(&tls) {
+            self.clock.prove(issued);
+        }
+        self.clock.found_ahead(None);
+        let mut connection = BufReader::new(tls);
         // In TLS 1.3 our handshake ends before the server has judged our certificate. An HTTP/2 server speaks first, so
         // wait for its word: a refusal then says why, instead of a connection that just closes.
         connection.fill_buf().await?;
         Ok(connection)
     }
+
+    async fn handshake(&self, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(&self.target).await?;
+        tcp.set_nodelay(true)?;
+        tls.connect(self.name.clone(), tcp).await
+    }
+
+    /// The server proves the key of its certificate, and with it that the certificate's beginning is over. Nothing is sent
+    /// or read after the handshake.
+    async fn learn_time(&self, to_learn: &TlsConnector) -> io::Result<()> {
+        let mut connection = self.handshake(to_learn).await?;
+        let issued = not_before(&connection);
+        let _ = connection.shutdown().await; // a courtesy: it is closed in any case
+        if let Some(issued) = issued {
+            tracing::info!(behind = ?self.clock.behind(), "this clock is behind: took the time from the control plane's certificate");
+            self.clock.prove(issued);
+        }
+        Ok(())
+    }
+}
+
+fn not_before(connection: &TlsStream<TcpStream>) -> Option<SystemTime> {
+    let leaf = connection.get_ref().1.peer_certificates()?.first()?;
+    Validity::of(leaf).map(|validity| validity.not_before)
+}
+
+fn is_behind(error: &io::Error) -> bool {
+    matches!(clock_fault(error), Some(ClockFault::Behind { .. }))
+}
+
+/// What is certain of a server's certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// All of it.
+    Full,
+    /// All of it at the moment when it was issued: to learn that this moment is over.
+    ButForTheTime,
 }
 
 /// Checks the chain as webpki does, then the identity instead of a host name.
 struct ServerVerifier {
     roots: Roots,
     expect: Expect,
+    clock: Arc<Clock>,
+    strictness: Strictness,
 }
 
 impl ServerVerifier {
@@ -217,6 +296,41 @@ impl ServerVerifier {
     }
 }
 
+impl ServerVerifier {
+    /// Chain, validity and identity, at a certain time.
+    fn verify_at(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        time: UnixTime,
+    ) -> Result<(), Error> {
+        let roots = self.roots(intermediates)?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, time, algorithms().all)?;
+        let identity = self.identify(end_entity)?;
+        if !self.expect.matches(&identity) {
+            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
+        }
+        Ok(())
+    }
+
+    /// What a certificate that is good but for the time says of this clock.
+    fn clock_fault(&self, validity: Validity, now: UnixTime) -> ClockFault {
+        let (of, start, end) = (self.expect.who(), unix(validity.not_before), unix(validity.not_after));
+        let by = |later: UnixTime, earlier: UnixTime| Duration::from_secs(later.as_secs() - earlier.as_secs());
+        if now.as_secs() < start.as_secs() {
+            return ClockFault::Behind { of, by: by(start, now) };
+        }
+        // whatever has expired, it is at least not valid any more
+        let late = now.as_secs().max(end.as_secs());
+        let by = by(UnixTime::since_unix_epoch(Duration::from_secs(late)), end);
+        match unix(self.clock.floor()).as_secs() > end.as_secs() {
+            true => ClockFault::Expired { of, by },
+            false => ClockFault::Ahead { of, by },
+        }
+    }
+}
+
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
@@ -226,14 +340,23 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let roots = self.roots(intermediates)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
-        let identity = self.identify(end_entity)?;
-        if !self.expect.matches(&identity) {
-            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
+        let validity = Validity::of(end_entity).ok_or(CertificateError::BadEncoding)?;
+        let issued = unix(validity.not_before);
+        let time = if self.strictness == Strictness::ButForTheTime { issued } else { now };
+        let refused = match self.verify_at(end_entity, intermediates, time) {
+            Ok(()) => return Ok(ServerCertVerified::assertion()),
+            Err(Error::InvalidCertificate(refused)) if is_about_time(&refused) => refused,
+            Err(refused) => return Err(refused),
+        };
+        // only what is good in everything else says anything about the time
+        if self.strictness == Strictness::ButForTheTime || self.verify_at(end_entity, intermediates, issued).is_err() {
+            return Err(refused.into());
         }
-        Ok(ServerCertVerified::assertion())
+        let fault = self.clock_fault(validity, now);
+        if let (ClockFault::Ahead { by, .. }, Expect::Controller) = (&fault, &self.expect) {
+            self.clock.found_ahead(Some(*by));
+        }
+        Err(OtherError(Arc::new(fault)).into())
     }
 
     fn verify_tls12_signature(
@@ -257,6 +380,11 @@ impl ServerCertVerifier for ServerVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         algorithms().supported_schemes()
     }
+}
+
+fn is_about_time(error: &CertificateError) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(error, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
 }
 
 impl std::fmt::Debug for ServerVerifier {

@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
+
+use crate::clock::ClockFault;
 
 /// Why a call found no peer or lost it, in one line for people: what the handshake said if it failed, else the innermost
 /// cause.
@@ -13,19 +15,35 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     if error.is::<tonic::Status>() && error.source().is_none() {
         return None;
     }
+    Some(match find(error) {
+        Ok(said) => explain_tls(said),
+        Err(innermost) => innermost.to_string(),
+    })
+}
+
+/// What a failed call or connection says about the two clocks, if that is why it failed.
+pub fn clock_fault(error: &(dyn StdError + 'static)) -> Option<ClockFault> {
+    match find(error) {
+        Ok(Error::Other(OtherError(said))) => said.downcast_ref::<ClockFault>().cloned(),
+        _ => None,
+    }
+}
+
+/// What the handshake said, or else the innermost cause.
+fn find<'a>(error: &'a (dyn StdError + 'static)) -> Result<&'a Error, &'a (dyn StdError + 'static)> {
     let mut innermost = error;
     loop {
         if let Some(said) = innermost.downcast_ref::<Error>() {
-            return Some(explain_tls(said));
+            return Ok(said);
         }
         // an io::Error passes over its own payload when asked for its source
         let payload = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(said) = payload.and_then(|inner| inner.downcast_ref::<Error>()) {
-            return Some(explain_tls(said));
+            return Ok(said);
         }
         match innermost.source() {
             Some(cause) => innermost = cause,
-            None => return Some(innermost.to_string()),
+            None => return Err(innermost),
         }
     }
 }
@@ -33,7 +51,8 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
 fn explain_tls(error: &Error) -> String {
     match error {
         Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "the other end refused our certificate: it has expired".to_owned()
+            // the same alert for a certificate that is not valid yet
+            "the other end refused our certificate: it has expired, or one of the two clocks is wrong".to_owned()
         }
         // decrypt_error: a CA of the same name, but with another key
         Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::DecryptError) => {
@@ -53,6 +72,7 @@ fn explain_tls(error: &Error) -> String {
             "the other end's certificate is not valid yet: this machine's clock is behind".to_owned()
         }
         Error::General(said) => said.clone(),
+        Error::Other(OtherError(said)) => said.to_string(),
         other => other.to_string(),
     }
 }

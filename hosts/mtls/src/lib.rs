@@ -11,8 +11,10 @@
 //! | call | [`Dialer`] |
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
+//! | be right about the time, without a clock | [`Clock`], for `with_clock` of [`Dialer`] and [`Acceptor`] |
 
 mod acceptor;
+mod clock;
 mod context;
 mod credentials;
 mod deadline;
@@ -26,11 +28,12 @@ mod token;
 mod trust;
 
 pub use acceptor::{Acceptor, Connection, Limits};
+pub use clock::{Clock, ClockFault};
 pub use context::{Context, ContextError};
-pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
+pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey, Validity};
 pub use deadline::{Deadline, Timely, timed_out};
 pub use dialer::{DialError, Dialer, Expect};
-pub use explain::explain;
+pub use explain::{clock_fault, explain};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
@@ -38,4 +41,4 @@ pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use serve::{DRAIN, Limited, serve, server};
 pub use token::{JoinToken, TokenError};
-pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
+pub use trust::{Guests, TokenKeys, Trust, TrustError, public_key_pin};

@@ -103,6 +103,7 @@ impl Access {
     pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Principal, Status> {
         match peer.get::<Peer>() {
             Some(Peer::Certified(identity, _)) => self.check_identity(right, metadata, identity),
+            Some(Peer::Expired(..)) => Err(denied("an expired certificate is good for its renewal and nothing else")),
             Some(Peer::Token(..)) => Err(denied("a join token may register with a controller and nothing else")),
             None => Err(denied("the connection has no peer")),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_lib::{Agent, ConditionKind, Verdict};
 use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
-    Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
+    Acceptor, Clock, Credentials, CredentialsError, DialError, Dialer, IdentityError, Kind, Limits, OwnCertificate,
     PeerIdentity, Trust, TrustError,
 };
 use proto::agent::v1::node_agent_server::NodeAgentServer;
@@ -22,13 +22,15 @@ use crate::exec::{ExecError, Executor};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::last::{self, LastLevels};
+use crate::link::Link;
 use crate::logs::Logs;
+use crate::renewal::{Progress, Renewal};
 use crate::sampler;
 use crate::service::{Node, Service};
 #[cfg(feature = "reflection")]
 use crate::standard::reflection;
 use crate::standard::standard_health;
-use crate::uplink::Uplink;
+use crate::uplink::{Uplink, registration};
 use crate::{boots, driver, limits, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -106,7 +108,9 @@ where
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
+    let clock = Clock::load(&config.state)?;
+    own.validity().inspect(|validity| clock.raise(validity.not_before));
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?.with_clock(clock.clone());
     let address = listener.local_addr()?;
     #[cfg(feature = "prometheus")]
     let scrapes = match config.prometheus {
@@ -121,12 +125,24 @@ where
     let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
     let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
     node.judge(ConditionKind::Policy, restored);
-    let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
+    let progress = Arc::new(Progress::default());
+    let conditions = Conditions {
+        root: config.root.clone(),
+        state: config.state.clone(),
+        certificate: own.clone(),
+        clock: clock.clone(),
+        renewals: progress.clone(),
+    };
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
-        let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
-        let endpoints = endpoints(&config, address, &controller);
-        uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
+        let registration =
+            registration(&node, inventory, config.labels.clone(), endpoints(&config, address, &controller));
+        let dialer = Dialer::new(own.clone(), trust).with_clock(clock.clone());
+        let link = Arc::new(Link::new(dialer, controller)?);
+        let state = config.state.clone();
+        let (progress, told) = (progress.clone(), registration.clone());
+        let reporting = Uplink::new(node.clone(), link.clone(), progress.clone(), registration);
+        uplink = Some((reporting, Renewal { own, clock, link, registration: told, state, progress }));
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
@@ -154,7 +170,7 @@ where
     let reporting = async {
         sleep(AFTER_START).await;
         match uplink {
-            Some(uplink) => uplink.run().await,
+            Some((uplink, renewal)) => drop(tokio::join!(uplink.run(), renewal.run())),
             None => std::future::pending().await,
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use control_lib::{Arrival, Caller, Identity, Presence, Presented};
+use control_lib::{Arrival, Caller, Denied, Identity, Presence, Presented};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use mtls::Peer;
@@ -15,17 +15,19 @@ use proto::control::v1::{
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
+use crate::comebacks::Comebacks;
 use crate::ledger::Ledger;
 use crate::wire;
 
 pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
+    comebacks: Comebacks,
 }
 
 impl ControlPlaneService {
     pub(crate) fn new(ledger: Arc<Ledger>, presence: Arc<Mutex<Presence>>) -> Self {
-        Self { ledger, presence }
+        Self { ledger, presence, comebacks: Comebacks::default() }
     }
 }
 
@@ -39,13 +41,14 @@ impl ControlPlane for ControlPlaneService {
         let peer = request.extensions().get::<Peer>().cloned();
         let registration = wire::registration(request.into_inner(), &caller)?;
         let issued = registration.csr.is_some();
+        if let Caller::Expired(identity) = &caller {
+            if !issued {
+                return Err(wire::denied(&Denied::Expired(identity.clone())));
+            }
+            self.comebacks.admit(&identity.name, Instant::now())?;
+        }
         let decided = self.ledger.decide(move |control| {
-            let presented = match (&peer, &caller) {
-                (Some(Peer::Token(public_key, _)), _) => Presented::Token { public_key },
-                (_, Caller::Identity(identity)) => Presented::Node(&identity.name),
-                // no key is this one: the connection had neither a token nor a certificate
-                (_, Caller::Token) => Presented::Token { public_key: &[0; 32] },
-            };
+            let presented = presented(peer.as_ref(), &caller);
             control.register(SystemTime::now(), presented, registration)
         });
         let registered = decided.await.map_err(wire::ledger)?.map_err(wire::register_refusal)?;
@@ -98,6 +101,17 @@ impl ControlPlane for ControlPlaneService {
         _: Request<ProvisioningRequest>,
     ) -> Result<Response<ProvisioningResponse>, Status> {
         Err(not_yet("RequestProvisioning will plan and apply a profile on nodes"))
+    }
+}
+
+/// What the handshake proved.
+fn presented<'a>(peer: Option<&'a Peer>, caller: &'a Caller) -> Presented<'a> {
+    match (caller, peer) {
+        (Caller::Identity(identity), _) => Presented::Node(&identity.name),
+        (Caller::Expired(Identity { name, .. }), Some(Peer::Expired(_, key, _))) => Presented::Expired { name, key },
+        (Caller::Token, Some(Peer::Token(public_key, _))) => Presented::Token { public_key },
+        // no key is this one: the connection proved none
+        (Caller::Expired(_) | Caller::Token, _) => Presented::Token { public_key: &[0; 32] },
     }
 }
 

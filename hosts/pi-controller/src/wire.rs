@@ -42,6 +42,7 @@ pub(crate) fn caller(peer: &Peer) -> Result<Caller, Status> {
     match peer {
         Peer::Token(..) => Ok(Caller::Token),
         Peer::Certified(identity, _) => Ok(Caller::Identity(self::identity(identity)?)),
+        Peer::Expired(identity, ..) => Ok(Caller::Expired(self::identity(identity)?)),
     }
 }
 
@@ -58,7 +59,8 @@ fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
 
 /// A call that is not allowed.
 pub(crate) fn denied(denied: &Denied) -> Status {
-    status(Code::PermissionDenied, "ACCESS_DENIED", &denied.to_string(), [])
+    let reason = if let Denied::Expired(_) = denied { "CERTIFICATE_EXPIRED" } else { "ACCESS_DENIED" };
+    status(Code::PermissionDenied, reason, &denied.to_string(), [])
 }
 
 /// A decision that could not be made durable.
@@ -79,7 +81,7 @@ where
 pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Caller) -> Result<Registration, Status> {
     let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints, roots_version } = message;
     let name = match caller {
-        Caller::Identity(identity) => identity.name.clone(),
+        Caller::Identity(identity) | Caller::Expired(identity) => identity.name.clone(),
         Caller::Token => parse("name", &name)?,
     };
     Ok(Registration {
@@ -161,6 +163,7 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
         RegisterRefusal::NodeUnknown(_) => (Code::PermissionDenied, "NODE_UNKNOWN"),
+        RegisterRefusal::Superseded(_) => (Code::PermissionDenied, "SUPERSEDED"),
         RegisterRefusal::OtherName(_) => (Code::PermissionDenied, "OTHER_NAME"),
         RegisterRefusal::CsrMissing => (Code::InvalidArgument, "CSR_MISSING"),
         RegisterRefusal::Csr(_) => (Code::InvalidArgument, "CSR"),
