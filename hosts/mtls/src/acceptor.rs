@@ -75,10 +75,11 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        config.time_provider = Clock::system();
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, limits })
     }
 
-    /// Judges certificates by `clock` instead of the system's.
+    /// Judges certificates by `clock`, which may know more than [`Clock::system`].
     #[must_use]
     pub fn with_clock(self, clock: Arc<Clock>) -> Self {
         let mut config = ServerConfig::clone(self.tls.config());

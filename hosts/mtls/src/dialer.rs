@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{ring as provider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore};
-use rustls::{SignatureScheme, version};
+use rustls::client::Resumption;
+use rustls::crypto::ring as provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, Error, version};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,52 +17,17 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::clock::{Clock, ClockFault, unix};
+use crate::clock::{Clock, ClockFault};
 use crate::credentials::{OwnCertificate, Validity};
 use crate::explain::clock_fault;
-use crate::identity::{Kind, PeerIdentity};
+use crate::server_verifier::{Expect, Roots, ServerVerifier, Strictness};
 use crate::token::JoinToken;
-use crate::trust::{Trust, algorithms, only_tls13, public_key_pin};
+use crate::trust::Trust;
 
 /// A connection that takes longer is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Who is expected at the other end. Peers are known by their certificate's identity, never by an address.
-#[derive(Clone, Debug)]
-pub enum Expect {
-    /// Any instance of the cluster's control plane.
-    Controller,
-    /// This node and no other.
-    Node(String),
-}
-
-impl Expect {
-    fn matches(&self, identity: &PeerIdentity) -> bool {
-        match self {
-            Self::Controller => identity.kind == Kind::Controller,
-            Self::Node(name) => identity.kind == Kind::Node && identity.name == *name,
-        }
-    }
-
-    /// In messages to people.
-    fn who(&self) -> String {
-        match self {
-            Self::Controller => "the control plane".to_owned(),
-            Self::Node(name) => format!("node/{name}"),
-        }
-    }
-
-    /// Sent as server name; nothing is decided by it.
-    fn server_name(&self, cluster: &str) -> Option<ServerName<'static>> {
-        let name = match self {
-            Self::Controller => format!("controller.{cluster}"),
-            Self::Node(name) => format!("{name}.node.{cluster}"),
-        };
-        ServerName::try_from(name).ok()
-    }
-}
 
 /// Bytes of a stream that may be under way unread.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -92,13 +54,6 @@ pub struct Dialer {
     clock: Arc<Clock>,
     /// Whether a server may say what time it is.
     learns: bool,
-}
-
-#[derive(Clone)]
-enum Roots {
-    Trusted(Arc<Trust>),
-    /// While joining: the CA whose public key has this SHA-256, of this cluster.
-    Pinned([u8; 32], String),
 }
 
 impl Dialer {
@@ -164,11 +119,7 @@ impl Dialer {
         let uri: Uri = format!("http://{address}").parse().map_err(|_| DialError::Address(address.to_owned()))?;
         let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
         let target = authority.map(ToString::to_string).ok_or_else(|| DialError::Address(address.to_owned()))?;
-        let cluster = match &self.roots {
-            Roots::Trusted(trust) => trust.cluster(),
-            Roots::Pinned(_, cluster) => cluster,
-        };
-        let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let name = expect.server_name(self.roots.cluster()).ok_or_else(|| DialError::Address(address.to_owned()))?;
         let connector = |strictness| self.connector(expect.clone(), strictness).map_err(DialError::Tls);
         let (tls, clock) = (connector(Strictness::Full)?, self.clock.clone());
         let to_learn = self.learns.then(|| connector(Strictness::ButForTheTime)).transpose()?;
@@ -252,143 +203,4 @@ fn not_before(connection: &TlsStream<TcpStream>) -> Option<SystemTime> {
 
 fn is_behind(error: &io::Error) -> bool {
     matches!(clock_fault(error), Some(ClockFault::Behind { .. }))
-}
-
-/// What is certain of a server's certificate.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Strictness {
-    /// All of it.
-    Full,
-    /// All of it at the moment when it was issued: to learn that this moment is over.
-    ButForTheTime,
-}
-
-/// Checks the chain as webpki does, then the identity instead of a host name.
-struct ServerVerifier {
-    roots: Roots,
-    expect: Expect,
-    clock: Arc<Clock>,
-    strictness: Strictness,
-}
-
-impl ServerVerifier {
-    fn roots(&self, sent: &[CertificateDer<'_>]) -> Result<Arc<RootCertStore>, Error> {
-        match &self.roots {
-            Roots::Trusted(trust) => Ok(trust.store()),
-            Roots::Pinned(pin, _) => {
-                let pinned = sent.iter().find(|ca| public_key_pin(ca).is_ok_and(|found| found == *pin));
-                let foreign = || Error::General("the CA is not the one that the join token names".to_owned());
-                let mut store = RootCertStore::empty();
-                store.add(pinned.ok_or_else(foreign)?.clone().into_owned())?;
-                Ok(Arc::new(store))
-            }
-        }
-    }
-
-    fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
-        match &self.roots {
-            Roots::Trusted(trust) => trust.identify(certificate),
-            Roots::Pinned(_, cluster) => PeerIdentity::from_certificate(certificate)
-                .ok()
-                .filter(|identity| identity.cluster == *cluster)
-                .ok_or_else(|| Error::General("the certificate is not of the join token's cluster".to_owned())),
-        }
-    }
-}
-
-impl ServerVerifier {
-    /// Chain, validity and identity, at a certain time.
-    fn verify_at(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        time: UnixTime,
-    ) -> Result<(), Error> {
-        let roots = self.roots(intermediates)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, time, algorithms().all)?;
-        let identity = self.identify(end_entity)?;
-        if !self.expect.matches(&identity) {
-            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
-        }
-        Ok(())
-    }
-
-    /// What a certificate that is good but for the time says of this clock.
-    fn clock_fault(&self, validity: Validity, now: UnixTime) -> ClockFault {
-        let (of, start, end) = (self.expect.who(), unix(validity.not_before), unix(validity.not_after));
-        let by = |later: UnixTime, earlier: UnixTime| Duration::from_secs(later.as_secs() - earlier.as_secs());
-        if now.as_secs() < start.as_secs() {
-            return ClockFault::Behind { of, by: by(start, now) };
-        }
-        // whatever has expired, it is at least not valid any more
-        let late = now.as_secs().max(end.as_secs());
-        let by = by(UnixTime::since_unix_epoch(Duration::from_secs(late)), end);
-        match unix(self.clock.floor()).as_secs() > end.as_secs() {
-            true => ClockFault::Expired { of, by },
-            false => ClockFault::Ahead { of, by },
-        }
-    }
-}
-
-impl ServerCertVerifier for ServerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let validity = Validity::of(end_entity).ok_or(CertificateError::BadEncoding)?;
-        let issued = unix(validity.not_before);
-        let time = if self.strictness == Strictness::ButForTheTime { issued } else { now };
-        let refused = match self.verify_at(end_entity, intermediates, time) {
-            Ok(()) => return Ok(ServerCertVerified::assertion()),
-            Err(Error::InvalidCertificate(refused)) if is_about_time(&refused) => refused,
-            Err(refused) => return Err(refused),
-        };
-        // only what is good in everything else says anything about the time
-        if self.strictness == Strictness::ButForTheTime || self.verify_at(end_entity, intermediates, issued).is_err() {
-            return Err(refused.into());
-        }
-        let fault = self.clock_fault(validity, now);
-        if let (ClockFault::Ahead { by, .. }, Expect::Controller) = (&fault, &self.expect) {
-            self.clock.found_ahead(Some(*by));
-        }
-        Err(OtherError(Arc::new(fault)).into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &algorithms())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        algorithms().supported_schemes()
-    }
-}
-
-fn is_about_time(error: &CertificateError) -> bool {
-    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    matches!(error, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
-}
-
-impl std::fmt::Debug for ServerVerifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerVerifier").field("expect", &self.expect).finish_non_exhaustive()
-    }
 }
