@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::audit::AuditRow;
 use crate::authority::Authority;
+use crate::certificate::Lifetime;
 use crate::exclusion::{Exclusion, RevokedKey};
 use crate::identity::{ClusterId, Identity, Name};
 use crate::issuer::Issuer;
@@ -65,6 +66,7 @@ pub struct Control {
     pub(crate) exclusions: BTreeMap<Identity, Exclusion>,
     pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
+    node_lifetime: Lifetime,
     trust_revision: u64,
 }
 
@@ -88,9 +90,19 @@ impl Control {
             revoked_keys,
             revision,
             trust_revision: revision,
+            node_lifetime: Lifetime::NODE,
         };
         rows.into_iter().for_each(|row| control.put(row));
         control
+    }
+
+    /// Certifies nodes for `lifetime` from now on, instead of [`Lifetime::NODE`].
+    pub fn with_node_lifetime(self, lifetime: Lifetime) -> Control {
+        Control { node_lifetime: lifetime, ..self }
+    }
+
+    pub(crate) fn node_lifetime(&self) -> Lifetime {
+        self.node_lifetime
     }
 
     /// Takes over what has been committed as one transaction. The revision rises by one, if there is any change.

@@ -1,17 +1,15 @@
 //! Locking and revoking, and the way back from a lock.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
+use crate::comeback::COMEBACK;
 use crate::control::{Change, Control, Decision};
 use crate::exclusion::{Exclusion, ExclusionKind, RevokedKey};
 use crate::identity::{Identity, Kind, Name};
 use crate::node::Node;
 use crate::permission::Role;
 use crate::text::Text;
-
-/// A node may ask for renewal that long after its certificate's end, so that its key is remembered that much longer.
-const RETURN_WINDOW: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Why nobody was locked, unlocked or revoked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +89,7 @@ impl Control {
         Change::PutRevokedKey(RevokedKey {
             fingerprint: node.public_key.fingerprint(),
             subject: Identity::node(node.name.clone()),
-            until: node.certificate.not_after + RETURN_WINDOW,
+            until: node.certificate.not_after + COMEBACK,
         })
     }
 

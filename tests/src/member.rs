@@ -113,7 +113,7 @@ struct Follower {
 impl Follower {
     async fn run(self) {
         loop {
-            if let Ok(updates) = self.client.clone().watch_trust(WatchTrustRequest {}).await {
+            if let Ok(updates) = self.client.clone().watch_trust(WatchTrustRequest::default()).await {
                 let mut updates = updates.into_inner();
                 while let Ok(Some(update)) = updates.message().await {
                     while !self.follows.load(Ordering::Relaxed) {

@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use crate::clock::Clock;
 use crate::counters::{Cause, Counters};
 use crate::credentials::OwnCertificate;
 use crate::crowd::Crowd;
@@ -28,7 +29,7 @@ use crate::identity::Peer;
 use crate::limits::Limits;
 use crate::sessions::{Session, Sessions};
 use crate::throttle::Throttle;
-use crate::trust::{ClientVerifier, TokenKeys, Trust};
+use crate::trust::{ClientVerifier, Guests, Trust};
 
 /// How long to wait when the system has no descriptor left, instead of asking again at once.
 const WHEN_OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -52,7 +53,7 @@ pub struct Acceptor {
 type Refusal = (Cause, Box<dyn Error + Send + Sync>);
 
 impl Acceptor {
-    /// Shows `own` and accepts whom `trust` accepts; with `token_keys`, also the keys of live join tokens.
+    /// Shows `own` and accepts whom `trust` accepts, and `guests` if there are any.
     ///
     /// # Errors
     ///
@@ -60,11 +61,11 @@ impl Acceptor {
     pub fn new(
         own: Arc<OwnCertificate>,
         trust: Arc<Trust>,
-        token_keys: Option<TokenKeys>,
+        guests: Option<Guests>,
         limits: Limits,
     ) -> Result<Self, rustls::Error> {
         let sessions = Sessions::new(trust.clone());
-        let verifier = Arc::new(ClientVerifier { trust, token_keys });
+        let verifier = Arc::new(ClientVerifier { trust, guests });
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(verifier.clone())
@@ -72,6 +73,7 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        config.time_provider = Clock::system();
         let (throttle, counters) = (Arc::new(Throttle::new(&limits)), Arc::default());
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, sessions, limits, throttle, counters })
     }
@@ -84,6 +86,14 @@ impl Acceptor {
     /// What was refused so far, on all listeners of this acceptor.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Judges certificates by `clock`, which may know more than [`Clock::system`].
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<Clock>) -> Self {
+        let mut config = ServerConfig::clone(self.tls.config());
+        config.time_provider = clock;
+        Self { tls: TlsAcceptor::from(Arc::new(config)), ..self }
     }
 
     /// Accepts from `listener` until the stream is dropped. Refused handshakes are counted and told in the log
@@ -188,7 +198,13 @@ impl Acceptor {
         let session = self.sessions.enter(Some(shown.clone()), address);
         // again, now that it can be ended: it may have been revoked since the handshake's look
         trust.admit(&shown).ok()?;
-        Some((Peer::Certified(shown.identity, address), session))
+        // one that expires at this very moment may only renew: it can connect again
+        let expired = self.verifier.expired_key(certificate, self.tls.config().time_provider.current_time()?);
+        let peer = match expired {
+            Some(key) => Peer::Expired(shown.identity, key, address),
+            None => Peer::Certified(shown.identity, address),
+        };
+        Some((peer, session))
     }
 }
 

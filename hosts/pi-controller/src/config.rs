@@ -7,6 +7,10 @@ use mtls::Limits;
 use serde::{Deserialize, Serialize};
 use startup::ConfigError;
 
+pub use lifetimes::Lifetimes;
+
+mod lifetimes;
+
 /// What a controller is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -20,6 +24,8 @@ pub struct Config {
     pub reflection: bool,
     /// How many connections are taken on, and how many of one address: `[limits]`.
     pub limits: Limits,
+    /// For how long certificates are good.
+    pub certificates: Lifetimes,
 }
 
 /// The file as it is written.
@@ -33,6 +39,8 @@ struct File {
     /// Not written: what stands there is the default.
     #[serde(default, skip_serializing)]
     limits: Limits,
+    #[serde(default, skip_serializing)]
+    certificates: lifetimes::Section,
 }
 
 impl Config {
@@ -46,13 +54,17 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(state: &Path) -> Result<Self, ConfigError> {
-        let File { id, listen, reflection, limits } = startup::load(&Self::path(state))?;
-        Ok(Self { state: state.to_owned(), id, listen, reflection, limits })
+        let path = Self::path(state);
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let File { id, listen, reflection, limits, certificates } = startup::parse(&path, &text)?;
+        let certificates = certificates.lifetimes(&path, &text)?;
+        Ok(Self { state: state.to_owned(), id, listen, reflection, limits, certificates })
     }
 
+    /// Writes what `init` decides; everything else has its default.
     pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
-        let Self { state: _, id, listen, reflection, limits } = self.clone();
-        let file = File { id, listen, reflection, limits };
+        let (id, limits, certificates) = (self.id.clone(), self.limits.clone(), lifetimes::Section::default());
+        let file = File { id, listen: self.listen, reflection: self.reflection, limits, certificates };
         // plain fields always serialise
         let text = toml::to_string(&file).unwrap_or_default();
         mtls::write_private(&Self::path(&self.state), text.as_bytes())

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Arrival, Caller, Decision, Identity, Name, Presence, Presented};
+use control_lib::{Arrival, Caller, Decision, Denied, Identity, Name, Presence, Presented};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use mtls::{Peer, Sessions};
@@ -15,6 +15,7 @@ use proto::control::v1::{
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
+use crate::comebacks::Comebacks;
 use crate::joining::{Joining, Origin};
 use crate::ledger::Ledger;
 use crate::live::{Entry, LiveNodes};
@@ -23,6 +24,7 @@ use crate::wire;
 pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
+    comebacks: Comebacks,
     joining: Arc<Joining>,
     live: LiveNodes,
     sessions: Arc<Sessions>,
@@ -37,7 +39,15 @@ impl ControlPlaneService {
         sessions: Arc<Sessions>,
         own: Identity,
     ) -> Self {
-        Self { ledger, presence, joining: Arc::default(), live: LiveNodes::default(), sessions, own }
+        Self {
+            ledger,
+            presence,
+            comebacks: Comebacks::default(),
+            joining: Arc::default(),
+            live: LiveNodes::default(),
+            sessions,
+            own,
+        }
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
@@ -101,18 +111,19 @@ impl ControlPlane for ControlPlaneService {
         self.joining.check(origin.as_ref())?;
         let registration = wire::registration(request.into_inner(), &caller)?;
         let issued = registration.csr.is_some();
+        if let Caller::Expired(identity) = &caller {
+            if !issued {
+                return Err(wire::denied(&Denied::Expired(identity.clone())));
+            }
+            self.comebacks.admit(&identity.name, Instant::now())?;
+        }
         let joining = self.joining.clone();
         let decided = self.ledger.decide(move |control| {
             // once more, in turn: others of this origin may have failed while this one waited
             if let Err(too_many) = joining.check(origin.as_ref()) {
                 return Decision { changes: Vec::new(), answer: Err(too_many.into()) };
             }
-            let presented = match (&peer, &caller) {
-                (Some(Peer::Token(public_key, _)), _) => Presented::Token { public_key },
-                (_, Caller::Identity(identity)) => Presented::Node(&identity.name),
-                // no key is this one: the connection had neither a token nor a certificate
-                (_, Caller::Token) => Presented::Token { public_key: &[0; 32] },
-            };
+            let presented = presented(peer.as_ref(), &caller);
             let Decision { changes, answer } = control.register(SystemTime::now(), presented, registration);
             if answer.is_err() {
                 joining.refused(origin);
@@ -179,6 +190,17 @@ impl ControlPlane for ControlPlaneService {
         _: Request<ProvisioningRequest>,
     ) -> Result<Response<ProvisioningResponse>, Status> {
         Err(not_yet("RequestProvisioning will plan and apply a profile on nodes"))
+    }
+}
+
+/// What the handshake proved.
+fn presented<'a>(peer: Option<&'a Peer>, caller: &'a Caller) -> Presented<'a> {
+    match (caller, peer) {
+        (Caller::Identity(identity), _) => Presented::Node(&identity.name),
+        (Caller::Expired(Identity { name, .. }), Some(Peer::Expired(_, key, _))) => Presented::Expired { name, key },
+        (Caller::Token, Some(Peer::Token(public_key, _))) => Presented::Token { public_key },
+        // no key is this one: the connection proved none
+        (Caller::Expired(_) | Caller::Token, _) => Presented::Token { public_key: &[0; 32] },
     }
 }
 

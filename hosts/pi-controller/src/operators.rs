@@ -33,7 +33,7 @@ impl OperatorsService {
 fn operator<T>(request: &Request<T>) -> Result<Identity, Status> {
     match caller(request)? {
         Caller::Identity(who) => Ok(who),
-        Caller::Token => Err(Status::internal("the call was not authorized")),
+        Caller::Token | Caller::Expired(_) => Err(Status::internal("the call was not authorized")),
     }
 }
 

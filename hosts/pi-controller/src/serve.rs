@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use control_lib::{CsrError, IssueError, Presence};
+use control_lib::{COMEBACK, CsrError, IssueError, Presence};
 use mtls::{
-    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, OwnCertificate, TokenKeys, Trust, TrustError,
+    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, Guests, OwnCertificate, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::audit_server::AuditServer;
@@ -30,10 +30,11 @@ use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::open::{Lock, OpenClusterError};
 use crate::operators::OperatorsService;
+use crate::own_certificate::Own;
 use crate::proxy::NodeAgentProxy;
 use crate::store::AuditReader;
 use crate::tokens::TokensService;
-use crate::{believed, enforcement, open, own_certificate, standard};
+use crate::{believed, enforcement, open, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -82,13 +83,15 @@ pub async fn serve(
     let _lock = Lock::take(&config.state)?;
     let ledger = take_up(&config)?;
     let identity = open::identity(&config)?;
-    let own_folder = config.own_certificate();
-    let (credentials, renew_at) = own_certificate::take(ledger.read().authority(), &identity, &own_folder)?;
+    let certificate =
+        Own { identity: identity.clone(), lifetime: config.certificates.controller, folder: config.own_certificate() };
+    let (credentials, renew_at) = certificate.take(ledger.read().authority())?;
     let own = OwnCertificate::new(&credentials)?;
     let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
     let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
     enforcement::admit_by(&ledger, &trust);
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), config.limits.clone())?;
+    let guests = Guests { token_keys: live_tokens(&ledger), expired_for: COMEBACK };
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(guests), config.limits.clone())?;
 
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
@@ -145,7 +148,7 @@ pub async fn serve(
     tokio::select! {
         () = mtls::serve(routes, acceptor, listener, shutdown) => {}
         () = believed::follow(ledger.clone(), trust) => {}
-        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at, &own_folder) => {}
+        () = certificate.keep_fresh(&ledger, &own, renew_at) => {}
         () = enforcing => {}
     }
     ledger.recorder().close().await;
@@ -157,7 +160,7 @@ fn take_up(config: &Config) -> Result<Arc<Ledger>, ServeError> {
     for stray in KeyFolder::of(&config.state).strays(control.authority()) {
         tracing::warn!(file = %stray.display(), "the key of no root: delete it unless it belongs to a backup to be restored");
     }
-    Ok(Ledger::new(control, store))
+    Ok(Ledger::new(control.with_node_lifetime(config.certificates.node), store))
 }
 
 fn live_tokens(ledger: &Arc<Ledger>) -> TokenKeys {
