@@ -1,9 +1,10 @@
 //! Compiles the .proto files with a compiler written in Rust: a fresh machine needs no protoc.
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "pi/agent/v1/agent.proto",
     "pi/control/v1/control.proto",
     "pi/fleet/v1/enrolment.proto",
+    "pi/fleet/v1/exclusions.proto",
     "pi/fleet/v1/fleet.proto",
     "pi/fleet/v1/tokens.proto",
 ];

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
-use crate::exclusion::{Excluded, Standing};
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
 
@@ -82,7 +82,7 @@ impl Control {
     }
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
-        self.check_standing(who, access)?;
+        self.check_excluded(who, access)?;
         self.check_known(who)?;
         self.check_approved(who, access)?;
         match (access, who.kind) {
@@ -96,13 +96,13 @@ impl Control {
     }
 
     /// The handshake has asked as well; a connection may be older than the revocation.
-    fn check_standing(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
-        match self.exclusion(who).map(|exclusion| exclusion.standing) {
+    fn check_excluded(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
+        match self.exclusion(who).map(|exclusion| exclusion.kind) {
             None => Ok(()),
-            Some(Standing::Revoked) => Err(Excluded::Revoked(who.clone())),
+            Some(ExclusionKind::Revoked) => Err(Excluded::Revoked(who.clone())),
             // a locked node reports, but gets no certificate and moves nowhere else
-            Some(Standing::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
-            Some(Standing::Locked) => Err(Excluded::Locked(who.clone())),
+            Some(ExclusionKind::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who.clone())),
         }
     }
 

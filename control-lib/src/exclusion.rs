@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::certificate::BACKDATED;
 use crate::control::Control;
 use crate::identity::{Identity, Kind};
 use crate::text::Text;
 
 /// How much somebody is kept out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
+pub enum ExclusionKind {
     /// Until somebody unlocks. An operator may call nothing. A node is sent no calls and gets no certificate; it may go on
     /// reporting, and so learns that it is unlocked.
     Locked,
@@ -18,35 +19,35 @@ pub enum Standing {
     Revoked,
 }
 
-impl Standing {
+impl ExclusionKind {
     /// The word that is stored, shown and audited: `locked` or `revoked`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Standing::Locked => "locked",
-            Standing::Revoked => "revoked",
+            ExclusionKind::Locked => "locked",
+            ExclusionKind::Revoked => "revoked",
         }
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for ExclusionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// The word is no [`Standing`].
+/// The word is no [`ExclusionKind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write locked or revoked")]
-pub struct UnknownStanding;
+pub struct UnknownExclusionKind;
 
-impl FromStr for Standing {
-    type Err = UnknownStanding;
+impl FromStr for ExclusionKind {
+    type Err = UnknownExclusionKind;
 
-    fn from_str(word: &str) -> Result<Standing, UnknownStanding> {
-        [Standing::Locked, Standing::Revoked]
+    fn from_str(word: &str) -> Result<ExclusionKind, UnknownExclusionKind> {
+        [ExclusionKind::Locked, ExclusionKind::Revoked]
             .into_iter()
-            .find(|standing| standing.as_str() == word)
-            .ok_or(UnknownStanding)
+            .find(|kind| kind.as_str() == word)
+            .ok_or(UnknownExclusionKind)
     }
 }
 
@@ -56,7 +57,7 @@ pub struct Exclusion {
     /// Who is kept out.
     pub subject: Identity,
     /// How much.
-    pub standing: Standing,
+    pub kind: ExclusionKind,
     /// Why, for other people; never told to the subject. May be empty.
     pub reason: Text,
     /// Who said so.
@@ -83,8 +84,8 @@ pub struct Shown<'a> {
     pub subject: &'a Identity,
     /// SHA-256 of its key's SubjectPublicKeyInfo.
     pub fingerprint: &'a [u8; 32],
-    /// When it was issued.
-    pub issued: SystemTime,
+    /// The first moment at which it is valid.
+    pub not_before: SystemTime,
 }
 
 /// Why somebody with a good certificate is not let in.
@@ -131,9 +132,9 @@ impl Control {
     /// A locked node is: it may report.
     pub fn admit(&self, shown: Shown<'_>) -> Result<(), Excluded> {
         let subject = shown.subject;
-        match self.exclusion(subject).map(|exclusion| exclusion.standing) {
-            Some(Standing::Revoked) => return Err(Excluded::Revoked(subject.clone())),
-            Some(Standing::Locked) if subject.kind != Kind::Node => return Err(Excluded::Locked(subject.clone())),
+        match self.exclusion(subject).map(|exclusion| exclusion.kind) {
+            Some(ExclusionKind::Revoked) => return Err(Excluded::Revoked(subject.clone())),
+            Some(ExclusionKind::Locked) if subject.kind != Kind::Node => return Err(Excluded::Locked(subject.clone())),
             _ => {}
         }
         self.admit_key(shown.fingerprint)?;
@@ -151,12 +152,12 @@ impl Control {
             return false;
         };
         // a certificate knows whole seconds only
-        let second = std::time::Duration::from_secs(1);
-        shown.issued + second <= node.registered_at
+        let second = Duration::from_secs(1);
+        shown.not_before + BACKDATED + second <= node.registered_at
             && self.revoked_keys.values().any(|key| key.subject == *shown.subject)
     }
 
     pub(crate) fn is_revoked(&self, subject: &Identity) -> bool {
-        self.exclusion(subject).is_some_and(|exclusion| exclusion.standing == Standing::Revoked)
+        self.exclusion(subject).is_some_and(|exclusion| exclusion.kind == ExclusionKind::Revoked)
     }
 }

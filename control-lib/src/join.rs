@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::exclusion::{Excluded, Standing};
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
 use crate::labels::Labels;
@@ -87,8 +87,8 @@ impl Control {
     /// A locked node gets no certificate, with whatever key and token.
     fn check_unlocked(&self, name: &Name) -> Result<(), Excluded> {
         let who = Identity::node(name.clone());
-        match self.exclusion(&who).map(|exclusion| exclusion.standing) {
-            Some(Standing::Locked) => Err(Excluded::Locked(who)),
+        match self.exclusion(&who).map(|exclusion| exclusion.kind) {
+            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who)),
             _ => Ok(()),
         }
     }

@@ -50,7 +50,7 @@ pub use certificate::{Certificate, Lifetime, LifetimeError};
 pub use control::{Change, Control, Decision};
 pub use csr::CsrError;
 pub use endpoint::{Endpoint, EndpointError};
-pub use exclusion::{Excluded, Exclusion, RevokedKey, Shown, Standing, UnknownStanding};
+pub use exclusion::{Excluded, Exclusion, ExclusionKind, RevokedKey, Shown, UnknownExclusionKind};
 pub use identity::{ClusterId, Identity, IdentityError, Kind, LabelError, Name};
 pub use issuer::{CaKey, CreateCaError, IssueError, Issuer, OpenCaError};
 pub use key::{KeyError, PublicKey};

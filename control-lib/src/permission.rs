@@ -79,10 +79,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens and taking them back; approving and rejecting nodes.
     Enrol,
-    /// Assigning labels, on which the rights of others depend.
-    Label,
-    /// Locking, unlocking and revoking.
-    Exclude,
+    /// Everything that changes who is trusted, and with what.
+    Administer,
 }
 
 impl Permission {
@@ -95,8 +93,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
-            Permission::Label => Role::Admin,
-            Permission::Exclude => Role::Admin,
+            Permission::Administer => Role::Admin,
         }
     }
 }
@@ -139,13 +136,13 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
     ("/pi.fleet.v1.Enrolment/ApproveNode", Access::Operator(Permission::Enrol)),
-    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Label)),
+    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
-    ("/pi.fleet.v1.Standings/Lock", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Revoke", Access::Operator(Permission::Exclude)),
-    ("/pi.fleet.v1.Standings/Unlock", Access::Operator(Permission::Exclude)),
+    ("/pi.fleet.v1.Exclusions/Lock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Revoke", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Unlock", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Tokens/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/ListTokens", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Tokens/RevokeToken", Access::Operator(Permission::Enrol)),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::exclusion::{Excluded, Standing};
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Name};
 use crate::labels::Labels;
 use crate::node::{Inventory, Node};
@@ -18,9 +18,9 @@ impl Control {
         }
         let who = Identity::node(name.clone());
         if let Some(exclusion) = self.exclusion(&who) {
-            return Err(match exclusion.standing {
-                Standing::Locked => Excluded::Locked(who),
-                Standing::Revoked => Excluded::Revoked(who),
+            return Err(match exclusion.kind {
+                ExclusionKind::Locked => Excluded::Locked(who),
+                ExclusionKind::Revoked => Excluded::Revoked(who),
             }
             .into());
         }

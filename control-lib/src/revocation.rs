@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::{Change, Control, Decision};
-use crate::exclusion::{Exclusion, RevokedKey, Standing};
+use crate::exclusion::{Exclusion, ExclusionKind, RevokedKey};
 use crate::identity::{Identity, Kind, Name};
 use crate::node::Node;
 use crate::permission::Role;
@@ -37,20 +37,20 @@ impl Control {
     /// Keeps `subject` out until it is unlocked. Whether `by` may is asked of [`Control::authorize`] before. Who is locked
     /// stays as locked as they are. An operator need not be known: nodes may list others by themselves.
     pub fn lock(&self, now: SystemTime, by: &Identity, subject: &Identity, reason: Text) -> ExclusionDecision {
-        self.exclude(now, by, subject, Standing::Locked, reason)
+        self.exclude(now, by, subject, ExclusionKind::Locked, reason)
     }
 
     /// Keeps `subject` out for good, and a node's key with it.
     pub fn revoke(&self, now: SystemTime, by: &Identity, subject: &Identity, reason: Text) -> ExclusionDecision {
-        self.exclude(now, by, subject, Standing::Revoked, reason)
+        self.exclude(now, by, subject, ExclusionKind::Revoked, reason)
     }
 
     /// Lets a locked `subject` in again. The answer is always `None`: who is not locked stays so.
     pub fn unlock(&self, now: SystemTime, by: &Identity, subject: &Identity) -> ExclusionDecision {
         let row = |outcome, detail| audit_row(now, by, "unlock", subject, outcome, detail);
-        let refused = match self.exclusion(subject).map(|exclusion| exclusion.standing) {
-            Some(Standing::Revoked) => Some(ExclusionRefusal::ForGood(subject.clone())),
-            Some(Standing::Locked) => None,
+        let refused = match self.exclusion(subject).map(|exclusion| exclusion.kind) {
+            Some(ExclusionKind::Revoked) => Some(ExclusionRefusal::ForGood(subject.clone())),
+            Some(ExclusionKind::Locked) => None,
             None => match self.check_subject(subject) {
                 Ok(()) => return Decision { changes: vec![], answer: Ok(None) },
                 Err(refusal) => Some(refusal),
@@ -76,7 +76,7 @@ impl Control {
         }
         let reason = format!("suspected clone: {why}").parse().unwrap_or_default();
         let row = audit_row(now, by, "clone", &subject, Outcome::Alarm, format!("locked: {why}"));
-        let exclusion = Exclusion { subject, standing: Standing::Locked, reason, by: by.clone(), at: now };
+        let exclusion = Exclusion { subject, kind: ExclusionKind::Locked, reason, by: by.clone(), at: now };
         Decision { changes: vec![Change::PutExclusion(exclusion), Change::Audit(row)], answer: true }
     }
 
@@ -100,28 +100,28 @@ impl Control {
         now: SystemTime,
         by: &Identity,
         subject: &Identity,
-        standing: Standing,
+        kind: ExclusionKind,
         reason: Text,
     ) -> ExclusionDecision {
-        let action = if standing == Standing::Locked { "lock" } else { "revoke" };
+        let action = if kind == ExclusionKind::Locked { "lock" } else { "revoke" };
         let row = |outcome, detail| audit_row(now, by, action, subject, outcome, detail);
-        if let Err(refusal) = self.check_exclusion(subject, standing) {
+        if let Err(refusal) = self.check_exclusion(subject, kind) {
             return refuse(row(Outcome::Denied, refusal.to_string()), refusal);
         }
-        if let Some(same) = self.exclusion(subject).filter(|exclusion| exclusion.standing == standing) {
+        if let Some(same) = self.exclusion(subject).filter(|exclusion| exclusion.kind == kind) {
             return Decision { changes: vec![], answer: Ok(Some(same.clone())) };
         }
         let row = row(Outcome::Allowed, reason.to_string());
-        let exclusion = Exclusion { subject: subject.clone(), standing, reason, by: by.clone(), at: now };
-        let node = (subject.kind == Kind::Node && standing == Standing::Revoked).then(|| self.node(&subject.name));
+        let exclusion = Exclusion { subject: subject.clone(), kind, reason, by: by.clone(), at: now };
+        let node = (subject.kind == Kind::Node && kind == ExclusionKind::Revoked).then(|| self.node(&subject.name));
         let key = node.flatten().map(Control::void_key);
         let changes = [Change::PutExclusion(exclusion.clone()), Change::Audit(row)].into_iter().chain(key).collect();
         Decision { changes, answer: Ok(Some(exclusion)) }
     }
 
-    fn check_exclusion(&self, subject: &Identity, standing: Standing) -> Result<(), ExclusionRefusal> {
+    fn check_exclusion(&self, subject: &Identity, kind: ExclusionKind) -> Result<(), ExclusionRefusal> {
         self.check_subject(subject)?;
-        if standing == Standing::Locked && self.is_revoked(subject) {
+        if kind == ExclusionKind::Locked && self.is_revoked(subject) {
             return Err(ExclusionRefusal::ForGood(subject.clone()));
         }
         let is_admin = |name: &Name| self.operator(name).is_some_and(|operator| operator.has(Role::Admin));

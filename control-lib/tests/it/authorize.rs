@@ -62,9 +62,9 @@ const MATRIX: &str = "
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/ApproveNode
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/RejectNode
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Enrolment/LabelNode
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Lock
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Revoke
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Standings/Unlock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Lock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Unlock
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

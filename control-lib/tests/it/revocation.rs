@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use control_lib::{
-    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionRefusal, Identity, OperatorSpec, Outcome,
-    Presented, PublicKey, RegisterRefusal, Role, Shown, Standing, Text,
+    Caller, Change, Control, Decision, Denied, Excluded, Exclusion, ExclusionKind, ExclusionRefusal, Identity,
+    OperatorSpec, Outcome, Presented, PublicKey, RegisterRefusal, Role, Shown, Text,
 };
 use rcgen::{KeyPair, PublicKeyData};
 
@@ -50,7 +50,7 @@ fn fingerprint(key: &KeyPair) -> [u8; 32] {
 }
 
 fn admit(control: &Control, who: &Identity, key: &KeyPair, issued: SystemTime) -> Result<(), Excluded> {
-    control.admit(Shown { subject: who, fingerprint: &fingerprint(key), issued })
+    control.admit(Shown { subject: who, fingerprint: &fingerprint(key), not_before: issued - HOUR })
 }
 
 fn revoke(control: &mut Control, who: &Identity) -> Result<Option<Exclusion>, ExclusionRefusal> {
@@ -70,7 +70,7 @@ fn a_revoked_node_is_out_with_its_name_and_its_key() {
     assert_eq!((row.who.as_str(), row.action.as_str(), row.subject.as_str()), ("operator/anna", "revoke", "node/pi-7"));
     assert_eq!((row.outcome, row.detail.as_str()), (Outcome::Allowed, "stolen"));
     let excluded = commit(&mut control, decision).unwrap().unwrap();
-    assert_eq!((excluded.standing, excluded.by, excluded.at), (Standing::Revoked, anna(), start() + HOUR * 2));
+    assert_eq!((excluded.kind, excluded.by, excluded.at), (ExclusionKind::Revoked, anna(), start() + HOUR * 2));
 
     let revoked = Excluded::Revoked(pi_7());
     assert_eq!(admit(&control, &pi_7(), &own, start() + HOUR), Err(revoked.clone()));
@@ -134,7 +134,7 @@ fn a_revoked_key_is_forgotten_when_nobody_would_take_it_any_more() {
     assert_eq!(control.forget_keys(end - HOUR).changes, []);
     apply(&mut control, |control| control.forget_keys(end));
     assert_eq!(control.revoked_keys().len(), 0);
-    assert_eq!(control.exclusion(&pi_7()).unwrap().standing, Standing::Revoked, "its name stays revoked");
+    assert_eq!(control.exclusion(&pi_7()).unwrap().kind, ExclusionKind::Revoked, "its name stays revoked");
 }
 
 #[test]
@@ -162,19 +162,19 @@ fn a_locked_node_reports_and_nothing_else_until_it_is_unlocked() {
 
 #[test]
 fn a_locked_or_revoked_operator_calls_nothing() {
-    for standing in [Standing::Locked, Standing::Revoked] {
+    for kind in [ExclusionKind::Locked, ExclusionKind::Revoked] {
         let mut control = populated(&key());
         add(&mut control, "bob", Role::Viewer);
         let bob = Identity::operator(name("bob"));
-        let decision = match standing {
-            Standing::Locked => control.lock(start(), &anna(), &bob, why()),
-            Standing::Revoked => control.revoke(start(), &anna(), &bob, why()),
+        let decision = match kind {
+            ExclusionKind::Locked => control.lock(start(), &anna(), &bob, why()),
+            ExclusionKind::Revoked => control.revoke(start(), &anna(), &bob, why()),
         };
         commit(&mut control, decision).unwrap();
         let (denied, handshake) =
             (control.authorize(&Caller::Identity(bob.clone()), LIST), admit(&control, &bob, &key(), start()));
         assert_eq!(denied, Err(Denied::Excluded(handshake.clone().unwrap_err())));
-        assert_eq!(handshake.unwrap_err().is_for_good(), standing == Standing::Revoked);
+        assert_eq!(handshake.unwrap_err().is_for_good(), kind == ExclusionKind::Revoked);
         // every node is told; of nodes none is told, since no node lets another one in
         assert_eq!(control.trust_bundle().denied_identities, BTreeSet::from([bob]));
     }

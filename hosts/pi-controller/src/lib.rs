@@ -6,12 +6,15 @@
 mod authorized;
 mod config;
 mod control_plane;
+mod enforcement;
 mod enrolment;
+mod exclusions;
 mod fleet;
 mod init;
 mod joining;
 mod ledger;
 mod links;
+mod live;
 mod own_certificate;
 mod proxy;
 mod serve;
@@ -20,6 +23,7 @@ pub mod store;
 mod token;
 mod tokens;
 mod wire;
+mod withdrawal;
 
 pub use config::Config;
 pub use init::{InitError, Initialised, init};

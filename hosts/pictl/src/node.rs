@@ -7,7 +7,8 @@ use proto::fleet::v1::{GetNodeRequest, ListNodesRequest, ListNodesResponse, Node
 
 use crate::call::Caller;
 use crate::enrolment;
-use crate::exit::Failure;
+use crate::exclusion;
+use crate::exit::{Exit, Failure};
 use crate::output::{Output, duration, json, or_dash, table};
 
 #[derive(Subcommand)]
@@ -31,6 +32,31 @@ pub(crate) enum Command {
     },
     /// Assign labels, or take them away
     Label(enrolment::Label),
+    /// Keep a node out for a time: no call goes to it and it gets no certificate, but it may report
+    Lock {
+        /// Name of the node
+        node: String,
+        /// Why, for other people; the node is not told
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a locked node in again
+    Unlock {
+        /// Name of the node
+        node: String,
+    },
+    /// Keep a node out for good: its certificate is refused, its connections end within a second, and when it hears of it it
+    /// makes its outputs safe and ends its commands
+    Revoke {
+        /// Name of the node
+        node: String,
+        /// Why, for other people; the node is not told
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Yes, for good
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Result<String, Failure> {
@@ -53,6 +79,17 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
         Command::Approve { node } => enrolment::approve(caller, node, output).await,
         Command::Reject { node } => enrolment::reject(caller, node, output).await,
         Command::Label(label) => enrolment::label(caller, label, output).await,
+        Command::Lock { node, reason } => exclusion::lock(caller, &format!("node/{node}"), reason, output).await,
+        Command::Unlock { node } => exclusion::unlock(caller, &format!("node/{node}"), output).await,
+        Command::Revoke { node, reason: _, yes: false } => Err(Failure::Command(
+            Exit::Usage,
+            format!(
+                "revoking {node} is for good: say so with --yes; to keep it out for a time: pictl node lock {node}"
+            ),
+        )),
+        Command::Revoke { node, reason, yes: true } => {
+            exclusion::revoke(caller, &format!("node/{node}"), reason, output).await
+        }
     }
 }
 
@@ -72,6 +109,9 @@ pub(crate) async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
 }
 
 fn state(node: &Node) -> &'static str {
+    if let Some(exclusion) = &node.exclusion {
+        return exclusion::word(exclusion);
+    }
     match node.state() {
         _ if node.pending => "pending",
         NodeState::Unspecified | NodeState::Unknown => "unknown",
@@ -105,6 +145,8 @@ fn one_table(node: &Node) -> String {
     let rows = [
         ("node", node.id.clone()),
         ("state", state(node).to_owned()),
+        ("kept out", node.exclusion.as_ref().map(exclusion::sentence).unwrap_or_default()),
+        ("denied calls", if node.denied_calls == 0 { String::new() } else { node.denied_calls.to_string() }),
         ("health", node.health.clone()),
         ("last report", duration(node.last_report_age.as_ref())),
         ("endpoints", node.endpoints.join(", ")),

@@ -102,7 +102,7 @@ pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
     all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
         Ok(Exclusion {
             subject: parsed(row, "subject")?,
-            standing: parsed(row, "standing")?,
+            kind: parsed(row, "kind")?,
             reason: parsed(row, "reason")?,
             by: parsed(row, "by")?,
             at: time(row, "at")?,

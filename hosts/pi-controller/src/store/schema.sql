@@ -85,7 +85,7 @@ CREATE TABLE operator_roles (
 
 CREATE TABLE exclusions (
     subject  TEXT PRIMARY KEY, -- kind/name
-    standing TEXT NOT NULL,    -- locked or revoked
+    kind    TEXT NOT NULL, -- locked or revoked
     reason   TEXT NOT NULL,
     by       TEXT NOT NULL,
     at       INTEGER NOT NULL

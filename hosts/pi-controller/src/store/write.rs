@@ -133,9 +133,9 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
 }
 
 fn put_exclusion(connection: &Connection, exclusion: &Exclusion) -> Result<()> {
-    let Exclusion { subject, standing, reason, by, at } = exclusion;
-    let put = "INSERT OR REPLACE INTO exclusions (subject, standing, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = params![subject.to_string(), standing.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
+    let Exclusion { subject, kind, reason, by, at } = exclusion;
+    let put = "INSERT OR REPLACE INTO exclusions (subject, kind, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject.to_string(), kind.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
     connection.execute(put, row)?;
     Ok(())
 }
