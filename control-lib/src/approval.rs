@@ -33,7 +33,12 @@ pub enum ApprovalRefusal {
 
 impl Control {
     /// Lets a node take part that waits for it. Approving one that takes part changes nothing.
-    pub fn approve_node(&self, now: SystemTime, who: &Identity, name: &Name) -> Decision<Result<Node, ApprovalRefusal>> {
+    pub fn approve_node(
+        &self,
+        now: SystemTime,
+        who: &Identity,
+        name: &Name,
+    ) -> Decision<Result<Node, ApprovalRefusal>> {
         let approved = self.find(name).map(|node| Node { pending: false, ..node });
         self.decided(now, (who, "node.approve"), name, approved)
     }

@@ -66,7 +66,13 @@ impl Control {
         let subject = Identity::node(node.name.clone());
         let back = self.is_revoked(&subject).then_some(Change::DropExclusion(subject));
         let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
-        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).chain(replaced).chain(back).collect();
+        let changes = used
+            .map(Change::PutToken)
+            .into_iter()
+            .chain([node, Change::Audit(row)])
+            .chain(replaced)
+            .chain(back)
+            .collect();
         Decision { changes, answer: Ok(registered) }
     }
 

@@ -98,13 +98,17 @@ pub enum RegisterRefusal {
     #[error("join from the board that the token is bound to: this one has another serial number")]
     TokenBoard,
     /// A node of that name is enrolled with another key, and the token is not one to replace it.
-    #[error("choose another name, or have a token made for this one (--name {0}): node/{0} is enrolled with another key")]
+    #[error(
+        "choose another name, or have a token made for this one (--name {0}): node/{0} is enrolled with another key"
+    )]
     NameTaken(Name),
     /// The board is enrolled under another name.
     #[error("join as {0}: this board is enrolled under that name; or have it revoked first")]
     BoardTaken(Name),
     /// The key is one node's, the board another: an image was copied, key and all. Raises an alarm.
-    #[error("make a new key: this one is that of node/{0}, which is another board; it is locked until an admin has looked")]
+    #[error(
+        "make a new key: this one is that of node/{0}, which is another board; it is locked until an admin has looked"
+    )]
     Clone(Name),
     /// Another node is enrolled with that key: an image was copied, key and all. Raises an alarm.
     #[error("make a new key: this one is that of node/{0}")]

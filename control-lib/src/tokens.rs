@@ -158,6 +158,13 @@ impl TokenRecord {
     }
 }
 
-fn audit_row(at: SystemTime, who: &Identity, action: &str, subject: String, outcome: Outcome, detail: String) -> Change {
+fn audit_row(
+    at: SystemTime,
+    who: &Identity,
+    action: &str,
+    subject: String,
+    outcome: Outcome,
+    detail: String,
+) -> Change {
     Change::Audit(AuditRow { at, who: who.to_string(), action: action.into(), subject, outcome, detail })
 }

@@ -121,7 +121,8 @@ impl Cluster {
         let seed = JoinToken::new_seed().expect("a seed");
         let secret = seed.to_vec();
         let admin = Context::load(&self.admin()).expect("the context");
-        let channel = admin.dialer().expect("a dialer").channel(&admin.controller, Expect::Controller).expect("an address");
+        let channel =
+            admin.dialer().expect("a dialer").channel(&admin.controller, Expect::Controller).expect("an address");
         let public_key = JoinToken::public_key_of(&seed).expect("a key").to_vec();
         let made = TokensClient::new(channel).create_token(CreateTokenRequest { public_key, ..wish }).await;
         let made = made.expect("a token").into_inner();

@@ -67,7 +67,8 @@ impl Drop for Impostor {
 
 async fn listen(acceptor: &TlsAcceptor, caller: TcpStream, ears: &Mutex<Vec<u8>>, word: &[u8]) -> io::Result<()> {
     let mut caller = acceptor.accept(caller).await?;
-    let shown: Vec<u8> = caller.get_ref().1.peer_certificates().into_iter().flatten().flat_map(|c| c.to_vec()).collect();
+    let shown: Vec<u8> =
+        caller.get_ref().1.peer_certificates().into_iter().flatten().flat_map(|c| c.to_vec()).collect();
     ears.lock().unwrap_or_else(PoisonError::into_inner).extend(shown);
     caller.write_all(&SETTINGS).await?;
     let mut piece = vec![0; 4096];

@@ -11,8 +11,8 @@ use control_lib::{Issuer, METHODS, Outcome};
 use mtls::{CertificateDer, Credentials, Expect, JoinToken};
 use pi_agent::{JoinError, Joined, join};
 use pictl::Exit;
-use proto::control::v1::{Inventory, NodeRegistration};
 use proto::control::v1::control_plane_client::ControlPlaneClient;
+use proto::control::v1::{Inventory, NodeRegistration};
 use proto::fleet::v1::CreateTokenRequest;
 use tests::{Cluster, Impostor, Proxy, eventually, figure, refusal, size};
 use tokio::task::JoinSet;
@@ -101,9 +101,8 @@ async fn s3_of_100_machines_with_one_token_one_joins() {
         let (token, folder) = (token.clone(), cluster.folder(&format!("machine-{machine}")));
         let address = way.address.to_string();
         ways.push(way);
-        machines.spawn(async move {
-            ask(&token, &address, &format!("pi-{machine}"), &machine.to_string(), &folder).await
-        });
+        machines
+            .spawn(async move { ask(&token, &address, &format!("pi-{machine}"), &machine.to_string(), &folder).await });
     }
     let ended = machines.join_all().await;
     let joined = ended.iter().filter(|ended| ended.is_ok()).count();

@@ -136,7 +136,9 @@ async fn a_join_that_is_cut_is_finished_by_the_next_attempt() {
     let burned = tokens.iter().filter(|token| token.uses == 1 && token.uses_left == 0).count();
     figure(format!(
         "{trials} joins cut ({} bytes asked, {} answered): {lost} tried again, {whole} whole; {} nodes, {burned} tokens used once",
-        sizes.asked, sizes.answered, nodes.len()
+        sizes.asked,
+        sizes.answered,
+        nodes.len()
     ));
     assert_eq!((nodes.len(), burned, tokens.len()), (trials + 2, trials + 2, trials + 2), "one row and one use each");
     let joins = cluster.audit().iter().filter(|row| row.action == "join").count();

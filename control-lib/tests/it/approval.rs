@@ -1,8 +1,8 @@
 //! Nodes that wait for an operator's word, and what they may do until then.
 
 use control_lib::{
-    ApprovalRefusal, Caller, Change, Control, Denied, Excluded, Identity, METHODS, Outcome, Presented,
-    RegisterRefusal, TokenSpec,
+    ApprovalRefusal, Caller, Change, Control, Denied, Excluded, Identity, METHODS, Outcome, Presented, RegisterRefusal,
+    TokenSpec,
 };
 
 use crate::{
@@ -49,7 +49,10 @@ fn an_approved_node_takes_part() {
     let mut control = pending();
     let decision = control.approve_node(start() + HOUR * 2, &anna(), &name("pi-7"));
     let row = audit(&decision.changes);
-    assert_eq!((row.action.as_str(), row.subject.as_str(), row.who.as_str()), ("node.approve", "node/pi-7", "operator/anna"));
+    assert_eq!(
+        (row.action.as_str(), row.subject.as_str(), row.who.as_str()),
+        ("node.approve", "node/pi-7", "operator/anna")
+    );
     let node = commit(&mut control, decision).unwrap();
     assert_eq!((node.pending, node.updated_at), (false, start() + HOUR * 2));
     assert!(may(&control).contains(&"/pi.control.v1.ControlPlane/ReportHealth"));

@@ -1,10 +1,12 @@
 //! Joining with a token: once, by one board, for one name.
 
-use control_lib::{Change, Control, CsrError, Outcome, Presented, PublicKey, RegisterRefusal, Registration, TokenId, TokenSpec};
+use control_lib::{
+    Change, Control, CsrError, Outcome, Presented, PublicKey, RegisterRefusal, Registration, TokenId, TokenSpec,
+};
 
 use crate::{
-    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, csr, join, key, make_token, name, refused, request, request_of, start,
-    token_spec,
+    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, csr, join, key, make_token, name, refused,
+    request, request_of, start, token_spec,
 };
 
 const BY_TOKEN: Presented<'static> = Presented::Token { public_key: &TOKEN };
@@ -217,7 +219,8 @@ fn a_board_with_a_new_image_takes_its_name_back_with_a_fresh_token() {
 #[test]
 fn a_new_key_does_not_take_a_name_over_without_a_token_meant_for_it() {
     let taken = |control: &Control, by, serial| {
-        let refusal = refused(control.register(start() + HOUR * 3, by, request_of("pi-7", &key(), serial)), Outcome::Denied);
+        let refusal =
+            refused(control.register(start() + HOUR * 3, by, request_of("pi-7", &key(), serial)), Outcome::Denied);
         assert!(matches!(refusal, RegisterRefusal::NameTaken(_)), "{refusal}");
     };
     // the token that it joined with, however many uses are left; another board; a board that does not tell; a token

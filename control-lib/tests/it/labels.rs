@@ -32,7 +32,8 @@ fn of_pi_7(control: &Control) -> String {
 
 fn says(control: &mut Control, key: &KeyPair, text: &str) {
     let pi_7 = name("pi-7");
-    let decision = control.register(start() + HOUR, Presented::Node(&pi_7), Registration { csr: None, ..said(text, key) });
+    let decision =
+        control.register(start() + HOUR, Presented::Node(&pi_7), Registration { csr: None, ..said(text, key) });
     commit(control, decision).unwrap();
 }
 
@@ -86,7 +87,6 @@ fn there_are_64_at_most() {
     let (mut control, key) = joined(&many("a"), true);
     says(&mut control, &key, &many("b"));
     assert_eq!(control.node(&name("pi-7")).unwrap().labels.iter().count(), 64);
-    let decision =
-        control.label_node(start(), &anna(), &name("pi-7"), &labels(&many("c")), &BTreeSet::new());
+    let decision = control.label_node(start(), &anna(), &name("pi-7"), &labels(&many("c")), &BTreeSet::new());
     assert_eq!(refused(decision, Outcome::Denied), ApprovalRefusal::Labels(LabelsError::TooMany(80)));
 }

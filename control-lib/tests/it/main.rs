@@ -7,8 +7,8 @@ mod authorize;
 mod clones;
 mod csr;
 mod issuer;
-mod labels;
 mod join;
+mod labels;
 mod names;
 mod presence;
 mod renew;
@@ -18,8 +18,8 @@ mod tokens;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented, RegisterRefusal,
-    Registered, Registration, TokenRecord, TokenSpec,
+    AuditRow, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented,
+    RegisterRefusal, Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
 

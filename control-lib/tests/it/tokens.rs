@@ -9,8 +9,7 @@ use control_lib::{
 };
 
 use crate::{
-    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, name, refused, start,
-    token_spec,
+    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control, control_with_token, name, refused, start, token_spec,
 };
 
 fn spec() -> TokenSpec {

@@ -96,8 +96,7 @@ pub async fn join(
         ..NodeRegistration::default()
     };
     let answer = ask(token, controller, registration).await?;
-    let joined =
-        Joined { node: answer.node_id.clone(), cluster: token.cluster().to_owned(), pending: answer.pending };
+    let joined = Joined { node: answer.node_id.clone(), cluster: token.cluster().to_owned(), pending: answer.pending };
     credentials(key, answer)?.store(state)?;
     mtls::write_private(&state.join(CONTROLLER), controller.as_bytes())?;
     // The certificate is stored: what is left of the pending key is only clutter.
@@ -136,7 +135,8 @@ fn is_busy(code: Code) -> bool {
 }
 
 fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
-    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, pending: _ } = answer;
+    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, pending: _ } =
+        answer;
     if certificate_chain.is_empty() || ca_bundle.is_empty() {
         return Err(JoinError::Answer("no certificate in it"));
     }

@@ -32,12 +32,11 @@ pub async fn join_patiently<F: Future<Output = Result<Joined, JoinError>>>(
 ) -> Result<Joined, JoinError> {
     let mut last = None;
     let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
-    let trying = attempt.retry(pauses.with_jitter().without_max_times()).when(JoinError::is_passing).notify(
-        |error, pause| {
+    let trying =
+        attempt.retry(pauses.with_jitter().without_max_times()).when(JoinError::is_passing).notify(|error, pause| {
             progress(error, pause);
             last = Some(error.to_string());
-        },
-    );
+        });
     match timeout(patience, trying).await {
         Ok(ended) => ended,
         Err(_) => Err(JoinError::Impatient(last.unwrap_or_else(|| "no answer yet".to_owned()))),

@@ -117,8 +117,10 @@ async fn run(command: Command) -> Result<(), Failure> {
                     println!("joined {cluster} as node {node}; next: pi-agent serve");
                 }
                 Ok(Joined { node, cluster, pending: true }) => {
-                    println!("joined {cluster} as node {node}, which waits for approval; next: pi-agent serve, and an \
-                              operator's pictl node approve {node}");
+                    println!(
+                        "joined {cluster} as node {node}, which waits for approval; next: pi-agent serve, and an \
+                              operator's pictl node approve {node}"
+                    );
                 }
                 Err(JoinError::Already(_)) if if_needed => println!("this machine has joined before"),
                 Err(error) => return Err(error.into()),

@@ -28,7 +28,9 @@ pub enum TokenSource {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenSourceError {
     /// No argument, and no credential.
-    #[error("name a file with the join token, or - for standard input, or have systemd load the credential {CREDENTIAL}")]
+    #[error(
+        "name a file with the join token, or - for standard input, or have systemd load the credential {CREDENTIAL}"
+    )]
     None,
     /// The argument is the token itself. Not shown again.
     #[error(

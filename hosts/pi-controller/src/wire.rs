@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
 use control_lib::{
-    Caller, Control, Denied, Endpoint, Excluded, Identity, Inventory, Kind, Labels, Name, Node, Presence, RegisterRefusal,
-    Registered, Registration, Report, State, Text, TrustBundle,
+    Caller, Control, Denied, Endpoint, Excluded, Identity, Inventory, Kind, Labels, Name, Node, Presence,
+    RegisterRefusal, Registered, Registration, Report, State, Text, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;

@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Subcommand;
 use mtls::{ContextError, CredentialsError, JoinToken};
 use proto::fleet::v1::tokens_client::TokensClient;
-use proto::fleet::v1::{
-    CreateTokenRequest, CreateTokenResponse, ListTokensRequest, RevokeTokenRequest, Token,
-};
+use proto::fleet::v1::{CreateTokenRequest, CreateTokenResponse, ListTokensRequest, RevokeTokenRequest, Token};
 use tonic::transport::Channel;
 
 use crate::call::Caller;
