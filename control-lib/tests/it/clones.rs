@@ -1,7 +1,7 @@
 //! One key on two boards: a card was copied, key and all.
 
 use control_lib::{
-    Control, Excluded, Identity, Inventory, Outcome, Presented, RegisterRefusal, Registration, Standing,
+    Control, Excluded, ExclusionKind, Identity, Inventory, Outcome, Presented, RegisterRefusal, Registration,
 };
 use rcgen::KeyPair;
 
@@ -23,8 +23,8 @@ fn pi_7() -> Identity {
     Identity::node(name("pi-7"))
 }
 
-fn standing(control: &Control) -> Option<Standing> {
-    control.exclusion(&pi_7()).map(|exclusion| exclusion.standing)
+fn exclusion(control: &Control) -> Option<ExclusionKind> {
+    control.exclusion(&pi_7()).map(|exclusion| exclusion.kind)
 }
 
 fn unlock(control: &mut Control) {
@@ -38,7 +38,7 @@ fn shut_out(control: &mut Control, presented: Presented<'_>, request: Registrati
     assert!(matches!(&decision.answer, Err(RegisterRefusal::Clone(node)) if *node == name("pi-7")));
     assert_eq!(audit(&decision.changes).outcome, Outcome::Alarm);
     control.apply(decision.changes);
-    assert_eq!(standing(control), Some(Standing::Locked));
+    assert_eq!(exclusion(control), Some(ExclusionKind::Locked));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn machine_ids_count_where_serial_numbers_are_missing() {
         let again = control.register(start(), BY_TOKEN, machine(request_of("pi-7", &key, "1000f00d"), id));
         commit(&mut control, again).unwrap();
     }
-    assert_eq!(standing(&control), None);
+    assert_eq!(exclusion(&control), None);
 }
 
 #[test]

@@ -28,8 +28,9 @@ impl EnrolmentService {
     ) -> Result<Option<pb::Node>, Status> {
         let node = self.ledger.decide(decide).await.map_err(wire::ledger)?.map_err(|why| refusal(&why))?;
         tracing::info!(node = %node.name, pending = node.pending, labels = %node.labels, "decided about a node");
+        let control = self.ledger.read();
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(wire::node(&node, &self.ledger.read(), &presence, Instant::now())))
+        Ok(Some(wire::node(&node, &control, &presence, Instant::now())))
     }
 }
 
