@@ -4,6 +4,7 @@
 mod binary;
 mod cluster;
 mod exec;
+pub mod frames;
 mod gpio;
 pub mod history;
 pub mod kernel;
@@ -11,6 +12,7 @@ mod lone;
 mod plain;
 mod proxy;
 mod size;
+mod target;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
@@ -20,3 +22,4 @@ pub use lone::Lone;
 pub use plain::refusal;
 pub use proxy::Proxy;
 pub use size::{Sorted, figure, is_full, seed, size};
+pub use target::{ATTACKER, Bystander, TARGET, Target};
