@@ -4,6 +4,8 @@
 // Generated code is not ours to tidy.
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 
+mod redacted;
+
 /// What a node does.
 pub mod agent {
     /// First version.

@@ -39,7 +39,7 @@ pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use deadline::timed_out;
 pub use dialer::{DialError, Dialer, Expect};
 pub use explain::explain;
-pub use files::{FileError, create_private_dir, read_private, write_private};
+pub use files::{FileError, check_private_dir, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
 pub use limits::Limits;
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};

@@ -123,6 +123,7 @@ fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
     if !config.ca_certificate().exists() || !config.database().exists() {
         return Err(ServeError::NotInitialised(config.state.display().to_string()));
     }
+    mtls::check_private_dir(&config.state)?;
     let issuer = read_issuer(config)?;
     let store = Store::open(&config.database())?;
     let loaded = store.load()?;
