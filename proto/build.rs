@@ -19,6 +19,8 @@ fn main() -> Result<(), Failure> {
     let mut names = tonic_prost_build::Config::new();
     names.btree_map([".pi.agent.v1.CommandRequest"]); // one order of encoding: requests are compared by their digest
     names.enable_type_names(); // `prost::Name`: what a message is called, for its descriptor
+    // secrets may be in them: what may be shown of them is in src/redacted.rs
+    names.skip_debug([".pi.agent.v1.CommandRequest", ".pi.agent.v1.ExecuteStreamRequest"]);
     tonic_prost_build::configure()
         .build_transport(false) // connections are made by `mtls`
         .compile_fds_with_config(descriptors, names)?;

@@ -5,6 +5,7 @@
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 
 mod methods;
+mod redacted;
 
 pub use methods::{METHODS, without_row};
 

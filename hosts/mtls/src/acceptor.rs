@@ -176,7 +176,7 @@ impl Acceptor {
     async fn shake_hands(&self, tcp: TcpStream, crowd: &Crowd) -> Result<TlsStream<TcpStream>, Refusal> {
         let failed = |error: io::Error| (Cause::of(&error), error.into());
         // who says nothing takes a descriptor, but no place among the handshakes
-        tcp.readable().await.map_err(failed)?;
+        tcp.peek(&mut [0]).await.map_err(failed)?;
         let _place = crowd.enter().await;
         let tls = tokio::select! {
             tls = self.tls.accept(tcp) => tls.map_err(failed)?,

@@ -56,6 +56,15 @@ impl FileError {
 /// If the system refuses, or if `path` exists and group or others may enter it.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io("create", path))?;
+    check_private_dir(path)
+}
+
+/// Makes sure that only its owner may enter a folder that holds secrets.
+///
+/// # Errors
+///
+/// If group or others may enter it, or it is not there.
+pub fn check_private_dir(path: &Path) -> Result<(), FileError> {
     refuse_loose(path, &fs::metadata(path).map_err(FileError::io("inspect", path))?)
 }
 
@@ -75,15 +84,27 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Replaces `path` by `bytes` with mode 0600: after a crash at any point there is the old file or the new one, whole.
+/// Replaces `path` by `bytes` with mode 0600: after a crash at any point there is the old file or the new one, whole. One
+/// writer at a time.
+///
+/// What it writes to at first, `<path>.new`, is always a file of its own making: what a crash left there goes, and so does what
+/// somebody else has put there, in a folder where others may write, so that a secret would end up in their file.
 ///
 /// # Errors
 ///
 /// If the system refuses; the old file is then still there.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let temporary = path.with_extension("new");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(FileError::io("replace", &temporary)(error));
+        }
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&temporary).map_err(FileError::io("create", &temporary))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(FileError::io("write", &temporary))?;
     fs::rename(&temporary, path).map_err(FileError::io("replace", path))?;
@@ -128,6 +149,22 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let refused = read_private(&path).unwrap_err().to_string();
         assert!(refused.contains("key.pem") && refused.contains("0644"), "{refused}");
+    }
+
+    #[test]
+    fn what_lies_where_it_writes_first_is_neither_followed_nor_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, trap, theirs] = ["token", "token.new", "theirs"].map(|name| folder.path().join(name));
+        fs::write(&theirs, "").unwrap();
+        std::os::unix::fs::symlink(&theirs, &trap).unwrap();
+        write_private(&path, b"secret").unwrap();
+        assert_eq!((fs::read(&theirs).unwrap(), read_private(&path).unwrap()), (Vec::new(), b"secret".to_vec()));
+        // nor the modes of what a crash left
+        fs::write(&trap, "half").unwrap();
+        fs::set_permissions(&trap, fs::Permissions::from_mode(0o666)).unwrap();
+        write_private(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!trap.exists());
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey, Val
 pub use deadline::timed_out;
 pub use dialer::{DialError, Dialer};
 pub use explain::{clock_fault, explain, is_refused_for_good, was_revoked};
-pub use files::{FileError, create_private_dir, read_private, write_private};
+pub use files::{FileError, check_private_dir, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerCertificate, PeerIdentity};
 pub use limits::Limits;
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};

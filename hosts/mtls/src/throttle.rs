@@ -21,14 +21,21 @@ pub(crate) struct Throttle {
     /// How far ahead an address may have paid.
     ahead: Duration,
     unthrottled: Vec<IpAddr>,
-    paid_until: Mutex<HashMap<IpAddr, Instant>>,
+    accounts: Mutex<Accounts>,
+}
+
+#[derive(Debug, Default)]
+struct Accounts {
+    paid_until: HashMap<IpAddr, Instant>,
+    /// When those that have nothing paid ahead were last forgotten.
+    swept: Option<Instant>,
 }
 
 impl Throttle {
     pub(crate) fn new(limits: &Limits) -> Self {
         let cost = Duration::from_secs(1).checked_div(limits.connections_per_second).unwrap_or_default();
         let ahead = cost * limits.burst.max(1);
-        Self { cost, ahead, unthrottled: limits.unthrottled.clone(), paid_until: Mutex::default() }
+        Self { cost, ahead, unthrottled: limits.unthrottled.clone(), accounts: Mutex::default() }
     }
 
     /// Whether one more connection may come from `address` now; if so, it is charged.
@@ -51,30 +58,39 @@ impl Throttle {
         if self.cost.is_zero() || self.unthrottled.contains(&address) {
             return true;
         }
-        let mut accounts = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = account(&mut accounts, address, now);
-        let until = accounts.get(&account).copied().unwrap_or(now).max(now);
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.of(address, now);
+        let until = accounts.paid_until.get(&account).copied().unwrap_or(now).max(now);
         let paid = next(until, self.cost, now + self.ahead);
         if let Some(until) = paid {
-            accounts.insert(account, until);
+            accounts.paid_until.insert(account, until);
         }
         paid.is_some()
     }
 }
 
-/// The key of an address: whoever has an IPv6 address has its whole /64.
-fn account(accounts: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant) -> IpAddr {
-    let account = match address {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    };
-    if accounts.len() >= ADDRESSES && !accounts.contains_key(&account) {
-        accounts.retain(|_, until| *until > now);
-        if accounts.len() >= ADDRESSES {
-            return Ipv4Addr::UNSPECIFIED.into(); // nobody connects from it
+impl Accounts {
+    /// The key of an address: whoever has an IPv6 address has its whole /64.
+    fn of(&mut self, address: IpAddr, now: Instant) -> IpAddr {
+        let account = match address {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+            v4 => v4,
+        };
+        if self.paid_until.contains_key(&account) || self.has_room(now) {
+            return account;
         }
+        Ipv4Addr::UNSPECIFIED.into() // nobody connects from it
     }
-    account
+
+    /// Sweeps if need be, but not for each connection.
+    fn has_room(&mut self, now: Instant) -> bool {
+        const SWEEP: Duration = Duration::from_secs(1);
+        if self.paid_until.len() >= ADDRESSES && self.swept.is_none_or(|swept| now >= swept + SWEEP) {
+            self.paid_until.retain(|_, until| *until > now);
+            self.swept = Some(now);
+        }
+        self.paid_until.len() < ADDRESSES
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +157,7 @@ mod tests {
         for number in 0..100_000_u32 {
             throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), now);
         }
-        assert!(throttle.paid_until.lock().unwrap().len() <= ADDRESSES + 1);
+        assert!(throttle.accounts.lock().unwrap().paid_until.len() <= ADDRESSES + 1);
         assert_eq!(allowed(&throttle, "192.0.2.1", now), 0, "the common account is used up");
         assert_eq!(allowed(&throttle, "192.0.2.1", now + SECOND), 50, "those who came once are forgotten");
     }

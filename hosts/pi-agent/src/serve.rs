@@ -250,7 +250,11 @@ fn restore<B: Board>(agent: &mut Agent<B>, last: &[(LineId, bool)]) -> Verdict {
 }
 
 fn load(config: &Config) -> Result<Credentials, ServeError> {
-    Credentials::load(&config.state).map_err(|error| match error {
+    let load = || {
+        mtls::check_private_dir(&config.state)?;
+        Credentials::load(&config.state)
+    };
+    load().map_err(|error| match error {
         CredentialsError::File(file) if file.is_not_found() => {
             ServeError::NotJoined(config.state.display().to_string())
         }

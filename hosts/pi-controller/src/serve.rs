@@ -156,6 +156,7 @@ pub async fn serve(
 }
 
 fn take_up(config: &Config) -> Result<Arc<Ledger>, ServeError> {
+    mtls::check_private_dir(&config.state)?;
     let (control, store) = open::open(&config.state)?;
     for stray in KeyFolder::of(&config.state).strays(control.authority()) {
         tracing::warn!(file = %stray.display(), "the key of no root: delete it unless it belongs to a backup to be restored");

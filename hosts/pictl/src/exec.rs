@@ -41,8 +41,8 @@ pub(crate) struct Exec {
     /// User to run as, if the node allows it
     #[arg(long)]
     user: Option<String>,
-    /// Variable to set, if the node allows it
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    /// Variable to set, if the node allows it; a NAME alone takes its value from here, which keeps it off the command line
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
     environment: Vec<(String, String)>,
     /// Folder to start in
     #[arg(long, value_name = "DIR")]
@@ -73,6 +73,12 @@ pub(crate) struct Exec {
 fn pair(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Other users of this machine see its command lines, and not its environments.
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    pair(text)
+        .or_else(|_| Ok((text.to_owned(), std::env::var(text).map_err(|_| "no such variable here: write NAME=VALUE")?)))
 }
 
 impl Exec {
