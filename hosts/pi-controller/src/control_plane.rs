@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use control_lib::{Arrival, Caller, Identity, Presence, Presented};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use mtls::Peer;
 use proto::control::v1::control_plane_server::ControlPlane;
 use proto::control::v1::{
     ClusterStateRequest, ClusterStateResponse, HealthReport, NodeRegistration, ProvisioningRequest,
     ProvisioningResponse, RegistrationResponse, TrustUpdate, WatchTrustRequest,
 };
+use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
@@ -21,11 +22,17 @@ use crate::wire;
 pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
+    /// Streams end when the server does: a stop does not wait for them.
+    closing: watch::Receiver<bool>,
 }
 
 impl ControlPlaneService {
-    pub(crate) fn new(ledger: Arc<Ledger>, presence: Arc<Mutex<Presence>>) -> Self {
-        Self { ledger, presence }
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        presence: Arc<Mutex<Presence>>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self { ledger, presence, closing }
     }
 }
 
@@ -83,7 +90,9 @@ impl ControlPlane for ControlPlaneService {
                 revisions.changed().await.ok()?;
             }
         });
-        Ok(Response::new(updates.boxed()))
+        let mut closing = self.closing.clone();
+        let closed = async move { drop(closing.wait_for(|closing| *closing).await) };
+        Ok(Response::new(updates.take_until(closed.boxed()).boxed()))
     }
 
     async fn sync_cluster_state(

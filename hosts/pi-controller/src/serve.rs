@@ -11,6 +11,7 @@ use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::authority_server::AuthorityServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::authority::AuthorityService;
 use crate::authorized::Authorized;
@@ -81,8 +82,9 @@ pub async fn serve(
     let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
+    let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
-    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
+    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone(), closing))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
@@ -105,6 +107,7 @@ pub async fn serve(
 
     let shutdown = async {
         shutdown.await;
+        close.send_replace(true);
         reporter.end().await;
     };
     tokio::select! {
