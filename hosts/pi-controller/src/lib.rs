@@ -15,6 +15,8 @@ mod links;
 mod live;
 mod own_certificate;
 mod proxy;
+#[cfg(test)]
+mod role_changes;
 mod serve;
 mod standard;
 pub mod store;
