@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::authority::{Authority, Place};
 use crate::control::Control;
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 
 /// Roots and exceptions, whole. Nodes are sent it when they connect and whenever it changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct TrustBundle {
     pub roots: Vec<Vec<u8>>,
     /// Whose certificates are to be replaced now: SHA-256 of the SubjectPublicKeyInfo of each such root.
     pub renew_issuers: BTreeSet<[u8; 32]>,
-    /// Who is not to be let in, whatever they show.
+    /// Who is not to be let in, whatever they show. Nodes are not among them: no node lets another one in.
     pub denied_identities: BTreeSet<Identity>,
     /// Whose key is not to be let in, whoever shows it: SHA-256 of the SubjectPublicKeyInfo.
     pub denied_keys: BTreeSet<[u8; 32]>,
@@ -25,11 +25,15 @@ impl Control {
     /// Whom everybody is to believe, as of this revision.
     pub fn trust_bundle(&self) -> TrustBundle {
         let authority = self.authority();
+        let calls = |subject: &Identity| subject.kind != Kind::Node;
+        let denied_identities = self.exclusions().map(|excluded| &excluded.subject).filter(|who| calls(who)).cloned();
+        let denied_keys = self.revoked_keys().filter(|key| calls(&key.subject)).map(|key| key.fingerprint);
         TrustBundle {
             roots_version: authority.roots_version(),
             roots: authority.bundle(),
             renew_issuers: authority.renew_issuers(),
-            ..TrustBundle::default()
+            denied_identities: denied_identities.collect(),
+            denied_keys: denied_keys.collect(),
         }
     }
 }

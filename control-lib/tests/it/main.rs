@@ -9,6 +9,7 @@ mod join;
 mod names;
 mod presence;
 mod renew;
+mod revocation;
 mod rotation;
 mod tokens;
 

@@ -9,6 +9,7 @@ use mtls::{
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::authority_server::AuthorityServer;
+use proto::fleet::v1::exclusions_server::ExclusionsServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,13 +18,14 @@ use crate::authority::AuthorityService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
+use crate::exclusions::ExclusionsService;
 use crate::fleet::FleetService;
 use crate::keys::KeyFolder;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::open::{Lock, OpenClusterError};
 use crate::proxy::NodeAgentProxy;
-use crate::{believed, open, own_certificate, standard};
+use crate::{believed, enforcement, open, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -80,20 +82,31 @@ pub async fn serve(
     let own = OwnCertificate::new(&credentials)?;
     let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
     let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
+    enforcement::admit_by(&ledger, &trust);
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
     let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
-    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone(), closing))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
-    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(ANSWER_BYTES);
-    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust.clone())));
     let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
+    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
+        ledger.clone(),
+        presence.clone(),
+        acceptor.sessions(),
+        identity.clone(),
+        closing,
+    ))
+    .max_decoding_message_size(MESSAGE_BYTES)
+    .max_encoding_message_size(MESSAGE_BYTES);
+    let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
+    let exclusions =
+        ExclusionsServer::new(ExclusionsService::new(ledger.clone())).max_decoding_message_size(MESSAGE_BYTES);
+    let links = Arc::new(Links::new(Dialer::new(own.clone(), trust.clone())));
+    let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
+    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -102,6 +115,7 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
         .add_service(Authorized::new(ledger.clone(), authority))
+        .add_service(Authorized::new(ledger.clone(), exclusions))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
@@ -113,6 +127,7 @@ pub async fn serve(
     tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
         () = believed::follow(ledger.clone(), trust) => Ok(()),
+        () = enforcing => Ok(()),
         () = own_certificate::keep_fresh(ledger, identity, own, renew_at, &own_folder) => Ok(()),
     }
 }

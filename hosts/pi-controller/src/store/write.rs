@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Authority, Change, Node, Operator, Root, TokenRecord};
+use control_lib::{AuditRow, Authority, Change, Exclusion, Node, Operator, RevokedKey, Root, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
 
@@ -13,6 +13,14 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         Change::PutOperator(operator) => put_operator(connection, operator),
         Change::PutAuthority(authority) => put_authority(connection, authority),
         Change::PutEpoch(epoch) => put_epoch(connection, *epoch),
+        Change::PutExclusion(exclusion) => put_exclusion(connection, exclusion),
+        Change::DropExclusion(subject) => {
+            connection.execute("DELETE FROM exclusions WHERE subject = ?1", [subject.to_string()]).map(drop)
+        }
+        Change::PutRevokedKey(key) => put_revoked_key(connection, key),
+        Change::DropRevokedKey(fingerprint) => {
+            connection.execute("DELETE FROM revoked_keys WHERE fingerprint = ?1", [fingerprint]).map(drop)
+        }
         Change::Audit(row) => append_audit(connection, row),
     }
 }
@@ -119,6 +127,21 @@ fn put_authority(connection: &Connection, authority: &Authority) -> Result<()> {
 
 fn put_epoch(connection: &Connection, epoch: u64) -> Result<()> {
     connection.execute("UPDATE meta SET epoch = ?1", [epoch.cast_signed()])?;
+    Ok(())
+}
+
+fn put_exclusion(connection: &Connection, exclusion: &Exclusion) -> Result<()> {
+    let Exclusion { subject, kind, reason, by, at } = exclusion;
+    let put = "INSERT OR REPLACE INTO exclusions (subject, kind, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject.to_string(), kind.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
+    connection.execute(put, row)?;
+    Ok(())
+}
+
+fn put_revoked_key(connection: &Connection, key: &RevokedKey) -> Result<()> {
+    let RevokedKey { fingerprint, subject, until } = key;
+    let put = "INSERT OR REPLACE INTO revoked_keys (fingerprint, subject, until) VALUES (?1, ?2, ?3)";
+    connection.execute(put, params![fingerprint, subject.to_string(), Nanos(*until)])?;
     Ok(())
 }
 
