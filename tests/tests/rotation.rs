@@ -17,6 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 const CALLS_PER_SECOND: u64 = 200;
 /// Every so many calls, one over a connection of its own: its handshake meets the roots of the moment.
 const NEW_CONNECTION: u64 = 10;
+/// Calls under way: a busy machine makes fewer calls, not late ones.
+const AT_ONCE: usize = 32;
 
 async fn rotate(cluster: &Cluster, step: &str) -> Said {
     cluster.pictl(&["ca", "rotate", step]).await
@@ -24,7 +26,7 @@ async fn rotate(cluster: &Cluster, step: &str) -> Said {
 
 async fn step(cluster: &Cluster, step: &str) {
     let said = rotate(cluster, step).await;
-    assert_eq!((said.exit, said.err.as_str()), (Exit::Done, ""), "{step}");
+    assert_eq!(said.exit, Exit::Done, "{step}: {said:?}");
 }
 
 async fn status(cluster: &Cluster) -> Value {
@@ -83,13 +85,14 @@ async fn calls(
     let (took, failed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let (mut ticks, mut sent, mut running) =
         (interval(Duration::from_millis(1000 / CALLS_PER_SECOND)), 0, JoinSet::new());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
         let channel = match sent % NEW_CONNECTION {
             0 => dialer.channel(&controller, Expect::Controller).unwrap(),
             _ => kept.clone(),
         };
+        while running.try_join_next().is_some() {}
         let (members, took, failed) = (members.clone(), took.clone(), failed.clone());
         running.spawn(async move {
             let (member, began) = (&members[sent as usize % members.len()], Instant::now());
@@ -99,7 +102,9 @@ async fn calls(
             }
         });
         sent += 1;
-        while running.try_join_next().is_some() {}
+        while running.len() >= AT_ONCE {
+            running.join_next().await;
+        }
     }
     while running.join_next().await.is_some() {}
     let (took, failed) = (std::mem::take(&mut *took.lock().await), std::mem::take(&mut *failed.lock().await));

@@ -29,6 +29,8 @@ mod proxy;
 mod recorder;
 mod recovery;
 mod restore;
+#[cfg(test)]
+mod role_changes;
 mod sealed;
 mod serve;
 mod standard;

@@ -16,6 +16,7 @@ use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
 use proto::fleet::v1::tokens_server::TokensServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::audit::AuditService;
 use crate::authority::AuthorityService;
@@ -93,12 +94,17 @@ pub async fn serve(
     let guests = Guests { token_keys: live_tokens(&ledger), expired_for: COMEBACK };
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(guests), config.limits.clone())?;
 
+    let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
+    let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
         ledger.clone(),
         presence.clone(),
         acceptor.sessions(),
         identity.clone(),
+        closing,
     ))
     .max_decoding_message_size(MESSAGE_BYTES)
     .max_encoding_message_size(MESSAGE_BYTES);
@@ -114,9 +120,6 @@ pub async fn serve(
     let links = Arc::new(Links::new(Dialer::new(own.clone(), trust.clone())));
     let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
     let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
-    let authority = AuthorityServer::new(AuthorityService::new(ledger.clone(), own.clone(), &config.state))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(ANSWER_BYTES);
     let tokens = TokensServer::new(TokensService::new(ledger.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -143,6 +146,7 @@ pub async fn serve(
 
     let shutdown = async {
         shutdown.await;
+        close.send_replace(true);
         reporter.end().await;
     };
     tokio::select! {

@@ -55,12 +55,11 @@ impl Store {
         let tokens = read::tokens(&snapshot)?.into_iter().map(Change::PutToken);
         let nodes = read::nodes(&snapshot)?.into_iter().map(|node| Change::PutNode(Box::new(node)));
         let operators = read::operators(&snapshot)?.into_iter().map(Change::PutOperator);
+        let epoch = Some(read::epoch(&snapshot)?).filter(|epoch| *epoch > 0).map(Change::PutEpoch);
         let exclusions = read::exclusions(&snapshot)?.into_iter().map(Change::PutExclusion);
         let revoked_keys = read::revoked_keys(&snapshot)?.into_iter().map(Change::PutRevokedKey);
-        let epoch = Some(read::epoch(&snapshot)?).filter(|epoch| *epoch > 0).map(Change::PutEpoch);
-        let changes =
-            epoch.into_iter().chain(tokens).chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys);
-        let changes = changes.collect();
+        let changes = tokens.chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys);
+        let changes = epoch.into_iter().chain(changes).collect();
         Ok(Loaded { cluster, revision, authority: read::authority(&snapshot)?, changes })
     }
 
