@@ -67,10 +67,7 @@ impl Asked {
 
     /// Whether it leaves lines safe: that is done even where it cannot be written down.
     pub(crate) fn makes_safe(&self) -> bool {
-        matches!(
-            self,
-            Self::Line { action: "gpio.release", .. } | Self::Lines { action: "gpio.release-all", .. }
-        )
+        matches!(self, Self::Line { action: "gpio.release", .. } | Self::Lines { action: "gpio.release-all", .. })
     }
 
     /// With what the answer says of lines and levels.
@@ -145,7 +142,10 @@ impl Deed {
     /// Without making anything of it, for the way of every call.
     pub(super) fn is(&self, who: &Principal, asked: &Asked, ended: Code) -> bool {
         // the cheap and the different first
-        self.ended == ended as i32 && self.asked == *asked && self.who == *who.holder() && self.via.as_ref() == who.via()
+        self.ended == ended as i32
+            && self.asked == *asked
+            && self.who == *who.holder()
+            && self.via.as_ref() == who.via()
     }
 
     /// As a row; `repeats` are further ones like it.
@@ -154,8 +154,10 @@ impl Deed {
         let outcome = if self.ended == Code::Ok as i32 { "done" } else { "refused" };
         let repeats = repeats.map(|repeats| repeats.told());
         let levels = self.asked.levels();
-        let detail: Vec<&str> =
-            [levels.as_str(), why, repeats.as_deref().unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect();
+        let detail: Vec<&str> = [levels.as_str(), why, repeats.as_deref().unwrap_or_default()]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
         Entry {
             at,
             who,

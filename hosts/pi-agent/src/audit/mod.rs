@@ -163,12 +163,16 @@ impl Auditor {
     /// The same of a bus.
     pub(crate) fn note_bus<T>(&self, who: &Principal, asked: Asked, outcome: &Result<T, Status>) {
         let ended = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        self.push(who, asked, ended, || outcome.as_ref().err().map(|status| status.message().to_owned()).unwrap_or_default());
+        self.push(who, asked, ended, || {
+            outcome.as_ref().err().map(|status| status.message().to_owned()).unwrap_or_default()
+        });
     }
 
     fn push(&self, who: &Principal, asked: Asked, ended: Code, why: impl FnOnce() -> String) {
         let mut queue = self.queue();
-        if let Some(same) = queue.deeds.iter_mut().rev().take(NEIGHBOURS).find(|noted| noted.deed.is(who, &asked, ended)) {
+        if let Some(same) =
+            queue.deeds.iter_mut().rev().take(NEIGHBOURS).find(|noted| noted.deed.is(who, &asked, ended))
+        {
             same.count += 1;
             return;
         }
@@ -231,6 +235,7 @@ impl Auditor {
 
 /// The audit cannot be written.
 fn cannot_audit() -> Status {
-    let why = "nothing was done: it cannot be audited; see the node's log and its disk. Reads go on, and it heals by itself";
+    let why =
+        "nothing was done: it cannot be audited; see the node's log and its disk. Reads go on, and it heals by itself";
     wire::status(Code::Unavailable, "CANNOT_AUDIT", why, [("retryable", "true".to_owned())])
 }
