@@ -45,7 +45,7 @@ impl Cluster {
     ///
     /// If any of it fails: there is no test without.
     pub async fn start() -> Self {
-        Self::start_configured("").await
+        Self::start_with("", |_| ()).await.0
     }
 
     /// The same with more in `controller.toml`.
@@ -54,15 +54,29 @@ impl Cluster {
     ///
     /// If any of it fails.
     pub async fn start_configured(more: &str) -> Self {
+        Self::start_with(more, |_| ()).await.0
+    }
+
+    /// The same; `prepare` is given the controller's state folder before there is one.
+    ///
+    /// # Panics
+    ///
+    /// If any of it fails.
+    pub async fn start_in<T>(prepare: impl FnOnce(&Path) -> T) -> (Self, T) {
+        Self::start_with("", prepare).await
+    }
+
+    async fn start_with<T>(more: &str, prepare: impl FnOnce(&Path) -> T) -> (Self, T) {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = folder.path().join("controller");
+        let prepared = prepare(&state);
         let made = init(&state, Some("lab"), address, &address.to_string()).expect("init");
         let Initialised { recovery_passphrase, .. } = made;
         configure(&state, more);
         let (stop, serving) = serve(&state, listener);
-        Self { folder, address, recovery_passphrase, stop: Some(stop), serving }
+        (Self { folder, address, recovery_passphrase, stop: Some(stop), serving }, prepared)
     }
 
     /// The sealed recovery key and what opens it.

@@ -77,7 +77,7 @@ impl Member {
         tasks.spawn(async move {
             let (_, health) = tonic_health::server::health_reporter();
             let routes = mtls::server().add_service(Renamed(health));
-            drop(mtls::serve(routes, acceptor, listener, std::future::pending()).await);
+            mtls::serve(routes, acceptor, listener, std::future::pending()).await;
         });
         Self { name: name.to_owned(), address, follows, _tasks: tasks }
     }

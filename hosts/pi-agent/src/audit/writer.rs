@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use audit::{Entry, Journal, JournalError, Limits, Recovery, Repeats, Seen, Tally};
+use rustix::fs::statvfs;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
@@ -19,6 +20,9 @@ const GATHER: Duration = Duration::from_millis(800);
 const WINDOW: Duration = Duration::from_secs(60);
 /// When to try again after a write has failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// With less than this on the disk nothing new is begun.
+const RESERVE: u64 = 64 << 10;
+const NO_ROOM: &str = "the disk has less than 64 KiB left";
 /// The agent before this one has not gone yet.
 const OCCUPIED: Duration = Duration::from_millis(50);
 
@@ -100,46 +104,72 @@ impl Writer {
                 tracing::info!(after = %journal.last(), "the audit goes on");
                 self.unwritten.extend(recovery.map(recovered));
                 self.journal = Some(journal);
-                if self.broken.is_none() {
-                    self.auditor.set(State::Open);
+                match self.has_room() {
+                    true if self.broken.is_none() => self.auditor.set(State::Open),
+                    true => {}
+                    false => self.broke(NO_ROOM),
                 }
                 true
             }
             Ok(Err(JournalError::Occupied { .. })) => false,
-            Ok(Err(error)) => self.broke(&startup::one_line(&error)),
-            Err(panicked) => self.broke(&panicked.to_string()),
+            Ok(Err(error)) => {
+                self.broke(&startup::one_line(&error));
+                false
+            }
+            Err(panicked) => {
+                self.broke(&panicked.to_string());
+                false
+            }
         }
     }
 
     /// Everything in one write.
-    async fn write(&mut self, queue: Queue) -> bool {
+    async fn write(&mut self, queue: Queue) {
         self.count(queue.deeds);
         let due = self.tally.due(Instant::now());
         self.unwritten.extend(due.into_iter().map(|(deed, repeats)| repeated(&deed, repeats)));
-        let waiting = queue.rows;
+        let has_room = self.has_room();
+        // where there is no room left, what was done already still has it, and nothing new begins
+        let (waiting, refused): (Vec<_>, Vec<_>) =
+            queue.rows.into_iter().partition(|row| has_room || row.done.is_none());
         let mut entries = self.unwritten.clone();
         entries.extend(waiting.iter().map(|waiting| waiting.entry.clone()));
         entries.sort_by_key(|entry| entry.at);
-        let refused = self.auditor.refused.load(Ordering::Relaxed);
-        entries.extend(self.gap(refused));
-        let written = entries.is_empty() || self.append(entries).await;
-        for Waiting { entry, done } in waiting {
+        let calls = self.auditor.refused.load(Ordering::Relaxed);
+        entries.extend(self.gap(calls).filter(|_| has_room));
+        let is_written = entries.is_empty() || self.append(entries).await;
+        if is_written {
+            self.unwritten.clear();
+        }
+        for (Waiting { entry, done }, is_written) in
+            waiting.into_iter().map(|row| (row, is_written)).chain(refused.into_iter().map(|row| (row, false)))
+        {
             match done {
-                Some(done) => drop(done.send(written)), // who asked may have gone away
-                None if !written => self.keep(entry),
+                Some(done) => drop(done.send(is_written)), // who asked may have gone away
+                None if !is_written => self.keep(entry),
                 None => {}
             }
         }
-        if written {
-            self.unwritten.clear();
-            self.lost = 0;
-            self.auditor.refused.fetch_sub(refused, Ordering::Relaxed);
-            if self.broken.take().is_some() {
-                tracing::info!("the audit is written again");
-            }
-            self.auditor.set(State::Open);
+        match (is_written, has_room) {
+            (true, true) => self.works(calls),
+            (true, false) => self.broke(NO_ROOM),
+            (false, _) => {}
         }
-        written
+    }
+
+    /// Whether there is room for what is done until somebody notices that there is none.
+    fn has_room(&self) -> bool {
+        // what cannot be asked is told by the write
+        statvfs(&self.folder).map_or(true, |told| told.f_bavail.saturating_mul(told.f_frsize) >= RESERVE)
+    }
+
+    fn works(&mut self, refused: u64) {
+        self.lost = 0;
+        self.auditor.refused.fetch_sub(refused, Ordering::Relaxed);
+        if self.broken.take().is_some() {
+            tracing::info!("the audit is written again");
+        }
+        self.auditor.set(State::Open);
     }
 
     /// What is new becomes a row, what was written lately is counted.
@@ -147,12 +177,14 @@ impl Writer {
         let now = Instant::now();
         let last = SystemTime::now(); // each deed is a second old at most
         for Noted { deed, at, count, why } in deeds {
-            match self.tally.see(now, &deed, Repeats { count, first: at, last }) {
-                Seen::Again => {}
-                Seen::First => {
-                    let repeats = (count > 1).then(|| Repeats { count: count - 1, first: at, last });
-                    self.keep(deed.entry(at, &why, repeats));
-                }
+            let all = Repeats { count, first: at, last };
+            if self.tally.see(now, &deed, all) == Seen::Again {
+                continue;
+            }
+            self.keep(deed.entry(at, &why, None));
+            let more = Repeats { count: count - 1, ..all };
+            if more.count > 0 && !self.tally.repeat(now, &deed, more) {
+                self.keep(repeated(&deed, more)); // as much is counted as can be
             }
         }
     }
@@ -195,17 +227,19 @@ impl Writer {
             // it is opened again next time
             Err(panicked) => Some(io::Error::other(panicked)),
         };
-        error.is_none_or(|error| self.broke(&startup::one_line(&error)))
+        if let Some(error) = &error {
+            self.broke(&startup::one_line(error));
+        }
+        error.is_none()
     }
 
     /// Said once, until it works again.
-    fn broke(&mut self, why: &str) -> bool {
+    fn broke(&mut self, why: &str) {
         self.auditor.set(State::Broken);
         if self.broken.is_none() {
             self.broken = Some(SystemTime::now());
             tracing::error!(%why, "the audit cannot be written: calls that change something are refused; trying again");
         }
-        false
     }
 }
 

@@ -85,8 +85,8 @@ pub(crate) struct Executor {
 /// A command under way.
 #[derive(Clone)]
 struct Live {
-    /// Its outcome, when it has one. The sender gone without one: it was refused.
-    outcome: watch::Receiver<Option<CommandResponse>>,
+    /// Its outcome, when it has one, or why it was not started.
+    outcome: watch::Receiver<Option<Result<CommandResponse, Status>>>,
     unwanted: watch::Sender<bool>,
 }
 

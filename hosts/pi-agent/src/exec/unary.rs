@@ -45,7 +45,7 @@ impl Executor {
         };
         let outcome = live.outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
         drop(waiting); // not before: its going ends the command
-        outcome.ok_or_else(|| Status::unavailable("the command was not started: try again"))
+        outcome.unwrap_or_else(|| Err(Status::unavailable("the command was not started: try again")))
     }
 
     /// One step under one lock, so that of two equal requests one runs.
@@ -86,16 +86,17 @@ impl Executor {
                 Ok(response) => response,
                 // its caller has been told that it runs
                 Err(refused) if detach => wire::not_started(&io::Error::other(refused.message())),
-                Err(_) => {
+                Err(refused) => {
                     jobs.undo(number);
                     executor.live().remove(&number);
-                    return; // and with it the sender of the outcome
+                    outcome.send_replace(Some(Err(refused)));
+                    return;
                 }
             };
             let response = CommandResponse { job: shown(&jobs, number, detach), ..response };
             jobs.end(executor.clock.now(), number, response.clone(), wire::kept_bytes(&response));
             executor.live().remove(&number);
-            outcome.send_replace(Some(response));
+            outcome.send_replace(Some(Ok(response)));
         });
         if detach {
             return Ok(Answer::Now(wire::running(jobs.name(number)).into()));

@@ -135,3 +135,127 @@ fn rows(connection: &Connection, query: &AuditQuery) -> Result<Vec<Row>> {
         Ok(Row { sequence: row.get::<_, i64>("sequence")?.cast_unsigned(), entry, hash: Hash(row.get("hash")?) })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ::audit::{Damage, Report, Verifier};
+    use control_lib::{Change, Outcome};
+
+    use super::*;
+    use crate::store::Store;
+
+    const CHAIN: &str = "spiffe://lab";
+
+    /// A store with six rows, three of them with a decision, and a connection that does to it what an intruder would.
+    fn written() -> (tempfile::TempDir, AuditReader, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let mut store = Store::open(&path).unwrap();
+        store.bind(&"lab".parse().unwrap()).unwrap();
+        let row = |number: u64| AuditRow {
+            at: UNIX_EPOCH + Duration::from_secs(1_780_272_000 + number),
+            who: "operator/anna".to_owned(),
+            action: if number % 2 == 0 { "/pi.agent.v1.NodeAgent/ControlGPIO" } else { "token.create" }.to_owned(),
+            subject: format!("node/pi-{number}"),
+            outcome: Outcome::Allowed,
+            detail: "a detail".to_owned(),
+        };
+        let changes: Vec<Change> = (1..=3).map(|number| Change::Audit(row(number))).collect();
+        store.commit(&changes, 1).unwrap();
+        store.append_audit(&[row(4), row(5), row(6)]).unwrap();
+        assert_eq!(store.load().unwrap().revision, 1, "an audit alone is no new revision");
+        let intruder = Connection::open(&path).unwrap();
+        let drop = "DROP TRIGGER audit_is_not_changed; DROP TRIGGER audit_is_not_deleted;";
+        intruder.execute_batch(drop).unwrap();
+        (folder, AuditReader::new(&path), intruder)
+    }
+
+    fn verify(reader: &AuditReader, chain: &str) -> Report {
+        let page = reader.page(&AuditQuery { limit: 100, ..AuditQuery::default() }).unwrap();
+        let mut verifier = Verifier::new(chain);
+        page.rows.iter().for_each(|row| verifier.check(row));
+        verifier.end_at(page.last);
+        verifier.finish()
+    }
+
+    fn after(tampering: &str) -> Vec<Damage> {
+        let (_folder, reader, intruder) = written();
+        intruder.execute_batch(tampering).unwrap();
+        verify(&reader, CHAIN).damages
+    }
+
+    #[test]
+    fn what_was_written_verifies_under_its_own_name_only() {
+        let (_folder, reader, _) = written();
+        let report = verify(&reader, CHAIN);
+        assert_eq!((report.is_good(), report.rows, report.last.sequence), (true, 6, 6));
+        assert_eq!(verify(&reader, "spiffe://barn").damages, [Damage::Beginning { chain: "spiffe://barn".to_owned() }]);
+    }
+
+    /// S26.
+    #[test]
+    fn every_edited_column_is_named() {
+        for edit in [
+            "at = at + 1",
+            "at = -1",
+            "who = 'operator/eve'",
+            "action = 'renew'",
+            "subject = ''",
+            "outcome = 'denied'",
+            "detail = detail || ' '",
+            "hash = zeroblob(32)",
+            "subject = who, who = subject",
+        ] {
+            assert_eq!(after(&format!("UPDATE audit SET {edit} WHERE sequence = 4")), [Damage::Changed(4)], "{edit}");
+        }
+        assert_eq!(
+            after("UPDATE audit SET sequence = 60 WHERE sequence = 4"),
+            [
+                Damage::Missing { first: 4, last: 4, before: 5 },
+                Damage::Missing { first: 7, last: 59, before: 60 },
+                Damage::Added(7)
+            ]
+        );
+    }
+
+    /// S26.
+    #[test]
+    fn every_dropped_moved_and_added_row_is_named() {
+        let missing = |first, last| Damage::Missing { first, last, before: last + 1 };
+        assert_eq!(after("DELETE FROM audit WHERE sequence = 1"), [missing(1, 1)]);
+        assert_eq!(after("DELETE FROM audit WHERE sequence IN (3, 4)"), [missing(3, 4)]);
+        assert_eq!(after("DELETE FROM audit WHERE sequence = 6"), [Damage::Cut { first: 6, last: 6 }]);
+        assert_eq!(after("DELETE FROM audit"), [Damage::Cut { first: 1, last: 6 }]);
+        let swap =
+            "UPDATE audit SET sequence = 99 WHERE sequence = 3; UPDATE audit SET sequence = 3 WHERE sequence = 4;
+                    UPDATE audit SET sequence = 4 WHERE sequence = 99;";
+        assert_eq!(after(swap), [Damage::Changed(3), Damage::Changed(4), Damage::Changed(5)]);
+        let copy =
+            "INSERT INTO audit SELECT 7, at, who, action, subject, outcome, detail, hash FROM audit WHERE sequence = 6";
+        assert_eq!(after(copy), [Damage::Changed(7), Damage::Added(7)]);
+        // the end noted beside the table changed as well: only a note elsewhere tells
+        let cut = "DELETE FROM audit WHERE sequence > 4;
+                   UPDATE meta SET audit_sequence = 4, audit_hash = (SELECT hash FROM audit WHERE sequence = 4);";
+        assert_eq!(after(cut), []);
+    }
+
+    #[test]
+    fn rows_are_found_by_who_what_where_and_when() {
+        let (_folder, reader, _) = written();
+        let found = |query: AuditQuery| -> Vec<u64> {
+            let rows = reader.page(&AuditQuery { limit: 10, ..query }).unwrap().rows;
+            rows.iter().map(|row| row.sequence).collect()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let all = AuditQuery::default;
+        assert_eq!(found(AuditQuery { action: text("ControlGPIO"), ..all() }), [2, 4, 6]);
+        assert_eq!(found(AuditQuery { action: text("/pi.agent.v1.NodeAgent/ControlGPIO"), after: 2, ..all() }), [4, 6]);
+        assert_eq!(found(AuditQuery { action: text("GPIO"), ..all() }), [0; 0]);
+        assert_eq!(found(AuditQuery { action: text("%"), ..all() }), [0; 0]);
+        assert_eq!(found(AuditQuery { about: text("node/pi-5"), ..all() }), [5]);
+        assert_eq!(found(AuditQuery { about: text("operator/anna"), ..all() }).len(), 6);
+        assert_eq!(found(AuditQuery { who: text("operator/eve"), ..all() }), [0; 0]);
+        let since = Some(UNIX_EPOCH + Duration::from_secs(1_780_272_005));
+        assert_eq!(found(AuditQuery { since, who: text("operator/anna"), ..all() }), [5, 6]);
+    }
+}
