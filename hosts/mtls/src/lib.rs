@@ -26,7 +26,7 @@ mod token;
 mod trust;
 
 pub use acceptor::{Acceptor, Connection, Limits};
-pub use context::{Context, ContextError};
+pub use context::{Context, ContextError, Issued};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use deadline::{Deadline, Timely, timed_out};
 pub use dialer::{DialError, Dialer, Expect};

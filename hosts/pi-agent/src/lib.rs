@@ -6,6 +6,7 @@
 mod access;
 mod boots;
 mod buses;
+mod checked;
 mod clock;
 mod conditions;
 mod config;
@@ -22,6 +23,7 @@ mod persist;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod sampler;
+mod scope;
 mod serve;
 mod service;
 mod standard;
@@ -40,4 +42,5 @@ pub use exec::{
 pub use hardware::{Hardware, inventory};
 pub use join::{JoinError, Joined, join};
 pub use logs::{LogConfig, LogRecord, LogRing, SystemLog, log_own, own_log};
+pub use scope::{Scope, ScopeError};
 pub use serve::{ServeError, serve};

@@ -17,8 +17,9 @@ use proto::agent::v1::{
 use tokio::sync::{Notify, watch as changes};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::access::{Access, Principal, Right};
+use crate::access::{Access, Principal};
 use crate::buses::BusWorkers;
+use crate::checked::caller;
 use crate::clock::Clock;
 use crate::exec::Executor;
 use crate::limits::Limits;
@@ -161,7 +162,7 @@ impl<B: Board> Node<B> {
         principal: &Principal,
         request: GpioRequest,
     ) -> Result<GpioResponse, Status> {
-        let outcome = gpio::operate(agent, now, principal.caller(), request);
+        let outcome = gpio::operate(agent, now, principal, request);
         self.touched(agent);
         outcome
     }
@@ -233,10 +234,6 @@ impl<B: Board> Node<B> {
         }
         tracing::info!(lines = released.released.len(), "left in their safe states");
     }
-
-    fn caller<T>(&self, right: Right, request: &Request<T>) -> Result<Principal, Status> {
-        self.access.check(right, request.metadata(), request.extensions())
-    }
 }
 
 /// The service itself.
@@ -253,8 +250,7 @@ where
     B: Board<Line: Send> + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    async fn get_system_metrics(&self, request: Request<()>) -> Result<Response<SystemMetrics>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
+    async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
         Ok(Response::new(self.node.metrics(Groups::ALL)))
     }
 
@@ -264,13 +260,12 @@ where
         &self,
         request: Request<StreamMetricsRequest>,
     ) -> Result<Response<Self::StreamMetricsStream>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
         let (groups, interval) = wire::stream(request.into_inner())?;
         Ok(Response::new(Box::pin(metering::metering(self.node.clone(), groups, interval))))
     }
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         let request = request.into_inner();
         self.node.charge(&principal, gpio::cost(&request)).map_err(wire::rate_limited)?;
         self.node.operate_or_wait(&principal, request).await.map(Response::new)
@@ -279,7 +274,7 @@ where
     type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
 
     async fn watch_gpio(&self, request: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         let records = watch::watch(self.node.clone(), &principal, request.into_inner())?;
         Ok(Response::new(Box::pin(records)))
     }
@@ -290,7 +285,7 @@ where
         &self,
         request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         let place = self.node.limits.stream()?;
         let answers =
             Answers { node: self.node.clone(), principal, requests: Turns(request.into_inner()), _place: place };
@@ -298,7 +293,7 @@ where
     }
 
     async fn scan_i2c(&self, request: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
-        self.node.caller(Right::Gpio, &request)?;
+        caller(&request)?.check_bus()?;
         let ScanI2cRequest { bus } = request.into_inner();
         let addresses = self.buses.scan(wire::byte("bus", bus)?).await.map_err(wire::bus_refusal)?;
         Ok(Response::new(ScanI2cResponse { addresses: addresses.into_iter().map(u32::from).collect() }))
@@ -308,7 +303,7 @@ where
         &self,
         request: Request<TransferI2cRequest>,
     ) -> Result<Response<TransferI2cResponse>, Status> {
-        self.node.caller(Right::Gpio, &request)?;
+        caller(&request)?.check_bus()?;
         let TransferI2cRequest { bus, address, operations } = request.into_inner();
         let (bus, address) = (wire::byte("bus", bus)?, wire::byte("address", address)?);
         let parts = wire::i2c_parts(operations)?;
@@ -320,14 +315,14 @@ where
         &self,
         request: Request<TransferSpiRequest>,
     ) -> Result<Response<TransferSpiResponse>, Status> {
-        self.node.caller(Right::Gpio, &request)?;
+        caller(&request)?.check_bus()?;
         let (device, config, bytes) = wire::spi_transfer(request.into_inner())?;
         let read = self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal)?;
         Ok(Response::new(TransferSpiResponse { read }))
     }
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         self.executor.clone().execute(&principal, request.into_inner()).await.map(Response::new)
     }
 
@@ -337,38 +332,37 @@ where
         &self,
         request: Request<Streaming<ExecuteStreamRequest>>,
     ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let output = self.executor.clone().execute_live(&principal, request.into_inner()).await?;
         Ok(Response::new(Box::pin(output)))
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<Job>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let GetJobRequest { job } = request.into_inner();
         self.executor.job(&principal, &job).map(Response::new)
     }
 
     async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<Job>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let CancelJobRequest { job } = request.into_inner();
         self.executor.cancel(&principal, &job).await.map(Response::new)
     }
 
     async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         Ok(Response::new(ListJobsResponse { jobs: self.executor.list(&principal) }))
     }
 
     type StreamLogsStream = Pin<Box<dyn Stream<Item = Result<LogEntry, Status>> + Send>>;
 
     async fn stream_logs(&self, request: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
-        self.node.caller(Right::Logs, &request)?;
-        let filter = wire::log_filter(request.into_inner())?;
+        let principal = caller(&request)?;
+        let filter = principal.narrow(wire::log_filter(request.into_inner())?)?;
         Ok(Response::new(Box::pin(self.logs.stream(filter)?)))
     }
 
-    async fn health_check(&self, request: Request<()>) -> Result<Response<HealthStatus>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
+    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthStatus>, Status> {
         Ok(Response::new(self.node.health()))
     }
 }

@@ -1,6 +1,6 @@
 //! Where a command's call goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mtls::{Context, Dialer, Expect};
@@ -14,6 +14,7 @@ use crate::exit::Failure;
 
 /// Calls as the operator of one context.
 pub(crate) struct Caller {
+    context: PathBuf,
     controller: String,
     dialer: Dialer,
     direct: Option<String>,
@@ -22,8 +23,9 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
-        let context = Context::load(&context.or_else(usual_context).ok_or(Failure::NoHome)?)?;
-        Ok(Self { dialer: context.dialer()?, controller: context.controller, direct, timeout })
+        let path = context.or_else(usual_context).ok_or(Failure::NoHome)?;
+        let context = Context::load(&path)?;
+        Ok(Self { context: path, dialer: context.dialer()?, controller: context.controller, direct, timeout })
     }
 
     /// For how long an answer, or a command, may take.
@@ -31,9 +33,24 @@ impl Caller {
         self.timeout
     }
 
+    /// The file that the context is in.
+    pub(crate) fn context(&self) -> &Path {
+        &self.context
+    }
+
+    /// Where the controller listens.
+    pub(crate) fn controller(&self) -> &str {
+        &self.controller
+    }
+
+    /// The controller, for whichever of its services.
+    pub(crate) fn channel(&self) -> Result<Channel, Failure> {
+        Ok(self.dialer.channel(&self.controller, Expect::Controller)?)
+    }
+
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
-        Ok(FleetClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+        Ok(FleetClient::new(self.channel()?))
     }
 
     /// A node: through the controller, or itself.

@@ -14,6 +14,7 @@ mod job;
 mod logs;
 mod metrics;
 mod node;
+mod operator;
 mod output;
 mod pwm;
 mod raw_mode;
@@ -75,6 +76,9 @@ enum Command {
     /// Nodes of the fleet
     #[command(subcommand)]
     Node(node::Command),
+    /// People and programs, and what they may do
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -153,9 +157,17 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         out.write_all(&script)?;
         return Ok(Exit::Done);
     }
+    // these two are for who has no context yet
+    if let Command::Operator(operator::Command::Request { key, out: request }) = &command {
+        return Ok(writeln!(out, "{}", operator::request(key, request)?).map(|()| Exit::Done)?);
+    }
+    if let Command::Operator(operator::Command::Accept { answer, key, out: context }) = &command {
+        return Ok(writeln!(out, "{}", operator::accept(answer, key, context)?).map(|()| Exit::Done)?);
+    }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
+        Command::Operator(command) => operator::run(&caller, command, output).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,

@@ -49,7 +49,7 @@ impl Executor {
         let ready = self.planner.plan(who, request, Way::Live)?;
         let permit = self.permit()?;
         let (answers, stream) = mpsc::channel(ANSWERS);
-        let who = who.holder().to_string();
+        let who = who.to_string();
         tokio::spawn(async move {
             let audit = Audit::begin(&who, &ready);
             let mut closing = self.closing.subscribe();

@@ -77,7 +77,7 @@ impl Executor {
         self.live().insert(number, live.clone());
         let request = id.map(|(text, digest)| (RequestId { holder: who.holder().clone(), text }, digest));
         let (executor, unwanted) = (self.clone(), live.unwanted.subscribe());
-        let who = who.holder().to_string();
+        let who = who.to_string();
         tokio::spawn(async move {
             let response = executor.carry_out(&who, ready, request, permit, unwanted).await;
             let mut jobs = executor.jobs();
