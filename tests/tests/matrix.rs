@@ -46,7 +46,8 @@ struct Caller {
 /// How one call ended, as a cell.
 async fn cell(channel: &Channel, method: &str, node: Option<&str>) -> (char, String) {
     match call_raw(channel, method, node, UNREADABLE).await {
-        Ok(_) => ('?', "answered what was no question".to_owned()),
+        // reflection ends its stream at what it cannot read, and says no more
+        Ok(_) => ('x', String::new()),
         Err(status) if status.source().is_some() => ('-', mtls::explain(&status).unwrap_or_default()),
         Err(status) if status.code() == Code::PermissionDenied => ('.', status.message().to_owned()),
         // the library's health service does not serve its newest method: allowed, and not there

@@ -33,8 +33,8 @@ const NODE: &str = "
 labels = { room = 'lab' }
 [gpio]
 aliases = { heater = 5 }
-[bus.i2c.1]
-allow = [0x48]
+[bus.i2c]
+1 = [0x48]
 [exec]
 mode = 'any'
 shell = '/bin/sh'
