@@ -120,7 +120,9 @@ impl Control {
         let name = || operator.clone();
         match self.operator(operator).map(|found| &found.grants) {
             Some(grants) if !grants.has(role) => Err(Denied::LacksRole { operator: name(), role }),
-            Some(grants) if everywhere && !grants.has_everywhere(role) => Err(Denied::Limited { operator: name(), role }),
+            Some(grants) if everywhere && !grants.has_everywhere(role) => {
+                Err(Denied::Limited { operator: name(), role })
+            }
             Some(_) => Ok(()),
             None => Err(Denied::UnknownOperator(name())),
         }

@@ -70,7 +70,8 @@ impl Names {
         Names::new("sources", SOURCE, names, |name| {
             let is_of_file = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
             let is_file = |file: &str| (1..=32).contains(&file.len()) && file.bytes().all(is_of_file);
-            let known = matches!(name, "journal" | "kernel" | "agent") || name.strip_prefix("file:").is_some_and(is_file);
+            let known =
+                matches!(name, "journal" | "kernel" | "agent") || name.strip_prefix("file:").is_some_and(is_file);
             known.then(|| name.to_owned())
         })
     }

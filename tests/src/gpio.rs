@@ -19,7 +19,8 @@ use crate::Cluster;
 
 /// A configuration that trusts these operators with lines, without a controller in between.
 pub fn trusting(operators: &[&str]) -> Config {
-    let operator = |name: &&str| Operator { name: (*name).to_owned(), roles: vec![Right::Gpio], scope: Scope::UNLIMITED };
+    let operator =
+        |name: &&str| Operator { name: (*name).to_owned(), roles: vec![Right::Gpio], scope: Scope::UNLIMITED };
     Config { operators: operators.iter().map(operator).collect(), ..Config::default() }
 }
 

@@ -140,8 +140,10 @@ async fn messages_that_make_no_sense_name_the_field() {
     use proto::agent::v1::gpio_request::Operation;
     use proto::agent::v1::{ClaimLine, ConfigureLine, LineConfig, ReadLine, WriteLines};
     let cluster = Cluster::start().await;
-    let config =
-        Config { operators: vec![Operator { name: "bob".to_owned(), roles: vec![Right::Admin], scope: Scope::UNLIMITED }], ..Config::default() };
+    let config = Config {
+        operators: vec![Operator { name: "bob".to_owned(), roles: vec![Right::Admin], scope: Scope::UNLIMITED }],
+        ..Config::default()
+    };
     let fleet = cluster.nodes_with(1, &config).await;
     let (name, address, _) = &fleet.nodes[0];
     let bob = cluster.credentials(&cluster.issuer(), "operator/bob", std::time::SystemTime::now());

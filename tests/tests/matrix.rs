@@ -171,11 +171,8 @@ async fn every_method_of_an_agent_by_everybody() {
     let cluster = Cluster::start().await;
     let rights = [Right::Viewer, Right::Logs, Right::Gpio, Right::Exec, Right::Shell, Right::Admin];
     let names = ["viewer", "logs", "gpio", "exec", "shell", "admin"];
-    let listed = |(right, name): (Right, &str)| Operator {
-        name: name.to_owned(),
-        roles: vec![right],
-        scope: Scope::UNLIMITED,
-    };
+    let listed =
+        |(right, name): (Right, &str)| Operator { name: name.to_owned(), roles: vec![right], scope: Scope::UNLIMITED };
     let operators = rights.into_iter().zip(names).map(listed).collect();
     let fleet = cluster.nodes_with(1, &Config { operators, reflection: true, ..Config::default() }).await;
     let (name, address, _) = &fleet.nodes[0];

@@ -36,7 +36,8 @@ fn csr() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_is_added_shown_changed_and_renewed() {
     let mut cluster = Cluster::start().await;
-    let bob = operator(&cluster, "bob", &["--role", "viewer,gpio", "--nodes", "room=lab", "--lines", "17,GPIO27"]).await;
+    let bob =
+        operator(&cluster, "bob", &["--role", "viewer,gpio", "--nodes", "room=lab", "--lines", "17,GPIO27"]).await;
     assert_eq!(std::fs::metadata(&bob).unwrap().permissions().mode() & 0o777, 0o600);
 
     let shown = says(&cluster, &bob, "operator show").await.out;
@@ -50,7 +51,8 @@ async fn an_operator_is_added_shown_changed_and_renewed() {
     cluster.restart().await;
     let list = says(&cluster, &admin, "operator list").await.out;
     assert!(list.contains("gpio: lines 4; exec: templates backup"), "{list}");
-    let json: serde_json::Value = serde_json::from_str(&says(&cluster, &admin, "operator list -o json").await.out).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&says(&cluster, &admin, "operator list -o json").await.out).unwrap();
     assert_eq!(json["operators"][1]["grants"][0]["role"], "ROLE_GPIO");
     assert_eq!(json["operators"][1]["grants"][0]["scope"]["lines"]["names"][0], "4");
 
@@ -190,7 +192,8 @@ async fn nobody_mints_above_their_own() {
         }
     }
     // tokens: only enrollers, and only those without limits, as a token lets in any node
-    for (who, exit) in [(&lab, Exit::Failed), (&limited, Exit::Failed), (&gpio, Exit::Failed), (&enroller, Exit::Done)] {
+    for (who, exit) in [(&lab, Exit::Failed), (&limited, Exit::Failed), (&gpio, Exit::Failed), (&enroller, Exit::Done)]
+    {
         let wish = pi_controller::TokenWish { lifetime: std::time::Duration::from_secs(600), uses: 1, name: None };
         let made = pi_controller::create_token(who, wish).await;
         assert_eq!(made.is_ok(), exit == Exit::Done, "{who:?}");
@@ -244,7 +247,8 @@ async fn what_makes_no_sense_is_refused_with_its_field() {
     }
     let grants = vec![Grant { role: 1, scope: None }];
     for csr in [vec![], b"x".to_vec(), [csr(), vec![0]].concat()] {
-        let add = AddOperatorRequest { name: "bob".to_owned(), grants: grants.clone(), csr, certificate_lifetime: None };
+        let add =
+            AddOperatorRequest { name: "bob".to_owned(), grants: grants.clone(), csr, certificate_lifetime: None };
         let refused = admin.add_operator(add).await.unwrap_err();
         assert!(refused.code() == Code::InvalidArgument && refused.message().starts_with("csr"), "{refused:?}");
     }

@@ -35,7 +35,9 @@ async fn a_viewer_is_refused_before_the_body_is_looked_at_and_nothing_happens() 
     };
     let methods: Vec<&str> =
         control_lib::METHODS.iter().filter(|(_, access)| is_for_others(access)).map(|(method, _)| *method).collect();
-    for must in ["ExecuteCommand", "ExecuteStream", "ControlGPIO", "StreamGPIO", "CreateToken", "AddOperator", "ChangeRoles"] {
+    for must in
+        ["ExecuteCommand", "ExecuteStream", "ControlGPIO", "StreamGPIO", "CreateToken", "AddOperator", "ChangeRoles"]
+    {
         assert!(methods.iter().any(|method| method.ends_with(must)), "{must}");
     }
     let mut looked_at = 0;

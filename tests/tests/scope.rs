@@ -248,7 +248,8 @@ async fn nodes_beyond_ones_reach_are_not_told_from_none() {
     let other = Lone::start(&cluster, &barn, &pi_sim::hardware("lone").0.board).await;
     let bob = operator(&cluster, "bob", &["--role", "viewer,gpio", "--nodes", "room=lab"]).await;
     tests::eventually(async || cluster.pictl(&["node", "show", "lone"]).await.out.contains("ready")).await;
-    let says = async |context: &PathBuf, line: &str| cluster.pictl_as(context, &line.split(' ').collect::<Vec<_>>()).await;
+    let says =
+        async |context: &PathBuf, line: &str| cluster.pictl_as(context, &line.split(' ').collect::<Vec<_>>()).await;
 
     let seen = says(&bob, "node list").await;
     assert!(seen.out.contains("sim-1") && !seen.out.contains("lone"), "{}", seen.out);

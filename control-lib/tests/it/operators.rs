@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use control_lib::{
-    AddOperatorRefusal, Admitted, Caller, Change, ChangeRolesRefusal, Control, Denied, Grants, Identity, Labels, Lifetime,
-    Name, Names, Operator, OperatorSpec, Outcome, Permission, PublicKey, RenewOperatorRefusal, Role, Scope,
+    AddOperatorRefusal, Admitted, Caller, Change, ChangeRolesRefusal, Control, Denied, Grants, Identity, Labels,
+    Lifetime, Name, Names, Operator, OperatorSpec, Outcome, Permission, PublicKey, RenewOperatorRefusal, Role, Scope,
 };
 use rcgen::KeyPair;
 
@@ -230,7 +230,11 @@ fn a_role_reaches_the_nodes_that_it_is_limited_to() {
     assert_eq!((rights.roles_text().as_str(), rights.limits.to_string().as_str()), ("admin", "*"));
 
     let seen = |who: &Caller, permission| {
-        control.nodes().filter(|node| control.reaches(who, permission, node)).map(|node| node.name.to_string()).collect()
+        control
+            .nodes()
+            .filter(|node| control.reaches(who, permission, node))
+            .map(|node| node.name.to_string())
+            .collect()
     };
     let seen = |who: &Caller, permission| -> Vec<String> { seen(who, permission) };
     assert_eq!(seen(&bob, Permission::View), ["pi-7", "pi-8"]);

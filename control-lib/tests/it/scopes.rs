@@ -37,7 +37,10 @@ fn a_name_has_one_spelling_in_a_scope() {
         assert!(lines.is_err() || wrong == "GPIO", "{wrong:?}");
         assert!(Names::units([wrong]).is_err() && Names::sources([wrong]).is_err(), "{wrong:?}");
     }
-    assert_eq!(Names::units(["nginx"]).unwrap_err().to_string(), "correct \"nginx\": a unit is written in full, such as nginx.service");
+    assert_eq!(
+        Names::units(["nginx"]).unwrap_err().to_string(),
+        "correct \"nginx\": a unit is written in full, such as nginx.service"
+    );
     assert!(Names::sources(["journal", "file:nginx-access", "kernel", "agent"]).is_ok());
     for wrong in ["file:", "file:../x", "file:A", "syslog", "Journal"] {
         assert!(Names::sources([wrong]).is_err(), "{wrong:?}");

@@ -74,7 +74,9 @@ pub enum ContextError {
     #[error("cannot read {0}")]
     Read(String, #[source] std::io::Error),
     /// It holds no certificate, or one for another key.
-    #[error("{0} holds no certificate for this key: expected controller, ca and certificate, for the request that was made with it")]
+    #[error(
+        "{0} holds no certificate for this key: expected controller, ca and certificate, for the request that was made with it"
+    )]
     NotForKey(String),
     /// Its certificate is not an operator's.
     #[error("the certificate in {0} is not an operator's")]

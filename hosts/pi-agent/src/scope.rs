@@ -274,7 +274,10 @@ mod tests {
         let own = scope("units=a.service,b.service;sources=journal,file:x");
         let narrow = |sources: &[&str], units: &[&str]| own.narrow(filter(sources, units));
         let all = narrow(&[], &[]).unwrap();
-        assert_eq!((all.sources.words(), all.units), (vec!["journal".into()], vec!["a.service".into(), "b.service".into()]));
+        assert_eq!(
+            (all.sources.words(), all.units),
+            (vec!["journal".into()], vec!["a.service".into(), "b.service".into()])
+        );
         assert_eq!(narrow(&["journal"], &["b.service"]).unwrap().units, ["b.service"]);
         assert!(narrow(&["file:x"], &[]).unwrap().units.is_empty(), "a file knows no units");
         assert_eq!(narrow(&["journal"], &["b.service", "c.service"]).unwrap_err(), "the unit c.service");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use control_lib::{
-    AddOperatorRefusal, ClusterId, Control, CreateCaError, CsrError, Decision, Grants, Identity, IssueError, Issuer, Lifetime,
-    Name, OperatorSpec, PublicKey,
+    AddOperatorRefusal, ClusterId, Control, CreateCaError, CsrError, Decision, Grants, Identity, IssueError, Issuer,
+    Lifetime, Name, OperatorSpec, PublicKey,
 };
 use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};

@@ -81,7 +81,8 @@ pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
         Ok(Operator {
             name: parsed(row, "name")?,
             grants: grants(connection, &name)?,
-            lifetime: Lifetime::operator(Duration::from_secs(row.get::<_, u32>("lifetime")?.into())).map_err(invalid)?,
+            lifetime: Lifetime::operator(Duration::from_secs(row.get::<_, u32>("lifetime")?.into()))
+                .map_err(invalid)?,
             expires: row.get::<_, Option<i64>>("expires")?.map(moment).transpose()?,
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,

@@ -104,7 +104,8 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
     for (role, Scope { nodes, lines, units, sources, templates }) in grants.iter() {
         let text = |names: &Option<Names>| names.as_ref().map(ToString::to_string);
         let nodes = nodes.as_ref().map(ToString::to_string);
-        let row = params![name.as_str(), role.as_str(), nodes, text(lines), text(units), text(sources), text(templates)];
+        let row =
+            params![name.as_str(), role.as_str(), nodes, text(lines), text(units), text(sources), text(templates)];
         grant.execute(row)?;
     }
     Ok(())

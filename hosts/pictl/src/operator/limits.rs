@@ -31,8 +31,12 @@ impl Limits {
         let Self { nodes, lines, units, sources, templates } = self;
         let of = |role: Role, names: &[String]| names.is_empty() || roles.contains(&role);
         match () {
-            () if !of(Role::Gpio, &lines) => return Err(Failure::Usage("--lines limits the role gpio: give it as well")),
-            () if !of(Role::Logs, &units) => return Err(Failure::Usage("--units limits the role logs: give it as well")),
+            () if !of(Role::Gpio, &lines) => {
+                return Err(Failure::Usage("--lines limits the role gpio: give it as well"));
+            }
+            () if !of(Role::Logs, &units) => {
+                return Err(Failure::Usage("--units limits the role logs: give it as well"));
+            }
             () if !of(Role::Logs, &sources) => {
                 return Err(Failure::Usage("--sources limits the role logs: give it as well"));
             }
@@ -119,7 +123,11 @@ mod tests {
         let told: Vec<String> = grants.iter().map(crate::operator::described).collect();
         assert_eq!(
             told,
-            ["viewer: nodes room=lab", "gpio: nodes room=lab, lines 17", "logs: nodes room=lab, units nginx.service,a.timer"]
+            [
+                "viewer: nodes room=lab",
+                "gpio: nodes room=lab, lines 17",
+                "logs: nodes room=lab, units nginx.service,a.timer"
+            ]
         );
         let lost = Limits { lines: words(&["17"]), ..limits() }.grants(&[Role::Viewer]).unwrap_err();
         assert_eq!(lost.to_string(), "--lines limits the role gpio: give it as well");
