@@ -38,8 +38,13 @@ impl<B: Board> Agent<B> {
     /// Emergency stop: releases every line, whoever holds it, and goes on after a failure. Free lines that are watched
     /// stay watched.
     pub fn release_all(&mut self, now: Instant) -> Released {
+        self.release_lines(now, |_| true)
+    }
+
+    /// The same for the lines that `is_meant` means.
+    pub fn release_lines(&mut self, now: Instant, is_meant: impl Fn(LineId) -> bool) -> Released {
         let mut outcome = Released::default();
-        let held = self.held.iter().filter(|(_, held)| !held.is_idle());
+        let held = self.held.iter().filter(|(line, held)| !held.is_idle() && is_meant(**line));
         let lines: Vec<_> = held.map(|(line, _)| *line).collect();
         for line in lines {
             match self.let_go(now, line) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use mtls::Expect;
-use pi_agent::{Config, Operator, Right};
+use pi_agent::{Config, Operator, Right, Scope};
 use pi_sim::Fleet;
 use proto::agent::v1::gpio_request::Operation;
 use proto::agent::v1::node_agent_client::NodeAgentClient;
@@ -19,7 +19,8 @@ use crate::Cluster;
 
 /// A configuration that trusts these operators with lines, without a controller in between.
 pub fn trusting(operators: &[&str]) -> Config {
-    let operator = |name: &&str| Operator { name: (*name).to_owned(), roles: vec![Right::Gpio] };
+    let operator =
+        |name: &&str| Operator { name: (*name).to_owned(), roles: vec![Right::Gpio], scope: Scope::UNLIMITED };
     Config { operators: operators.iter().map(operator).collect(), ..Config::default() }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use insta::assert_snapshot;
-use pi_agent::{Config, LogRecord, Operator, Right};
+use pi_agent::{Config, LogRecord, Operator, Right, Scope};
 use pi_sim::Fleet;
 use pictl::Exit;
 use proto::agent::v1::log_entry::Content;
@@ -27,7 +27,7 @@ fn size(full: u64) -> u64 {
 
 /// One node that anna may read, with these files.
 async fn node(cluster: &Cluster, files: &[(&str, &Path)]) -> Fleet {
-    let operators = vec![Operator { name: "anna".to_owned(), roles: vec![Right::Logs] }];
+    let operators = vec![Operator { name: "anna".to_owned(), roles: vec![Right::Logs], scope: Scope::UNLIMITED }];
     let mut config = Config { operators, ..Config::default() };
     config.logs.files = files.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect();
     cluster.nodes_with(1, &config).await

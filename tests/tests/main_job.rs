@@ -4,7 +4,7 @@
 
 use hal_core::LineId;
 use mtls::Expect;
-use pi_agent::{Config, Operator, Right};
+use pi_agent::{Config, Operator, Right, Scope};
 use pictl::Exit;
 use proto::agent::v1::node_agent_client::NodeAgentClient;
 use proto::agent::v1::{CommandRequest, GpioRequest, GpioState, LogFilter};
@@ -140,8 +140,10 @@ async fn messages_that_make_no_sense_name_the_field() {
     use proto::agent::v1::gpio_request::Operation;
     use proto::agent::v1::{ClaimLine, ConfigureLine, LineConfig, ReadLine, WriteLines};
     let cluster = Cluster::start().await;
-    let config =
-        Config { operators: vec![Operator { name: "bob".to_owned(), roles: vec![Right::Admin] }], ..Config::default() };
+    let config = Config {
+        operators: vec![Operator { name: "bob".to_owned(), roles: vec![Right::Admin], scope: Scope::UNLIMITED }],
+        ..Config::default()
+    };
     let fleet = cluster.nodes_with(1, &config).await;
     let (name, address, _) = &fleet.nodes[0];
     let bob = cluster.credentials(&cluster.issuer(), "operator/bob", std::time::SystemTime::now());

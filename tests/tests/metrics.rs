@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use mtls::Expect;
-use pi_agent::{Config, Operator, Prometheus, Right};
+use pi_agent::{Config, Operator, Prometheus, Right, Scope};
 use pi_sim::Fleet;
 use pictl::Exit;
 use proto::agent::v1::node_agent_client::NodeAgentClient;
@@ -30,7 +30,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 /// Anna may see, bob may drive lines.
 fn seeing() -> Config {
     let mut config = trusting(&["bob"]);
-    config.operators.push(Operator { name: "anna".to_owned(), roles: vec![Right::Viewer] });
+    config.operators.push(Operator { name: "anna".to_owned(), roles: vec![Right::Viewer], scope: Scope::UNLIMITED });
     config
 }
 

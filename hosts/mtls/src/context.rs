@@ -1,15 +1,21 @@
 //! What an operator carries: one file with everything that is needed to call the cluster.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, CredentialsError, OwnCertificate};
 use crate::dialer::Dialer;
 use crate::files::{read_private, write_private};
 use crate::identity::{Kind, PeerIdentity};
+use crate::pem;
 use crate::trust::Trust;
+
+/// Nothing that was issued is larger.
+const ISSUED_BYTES: u64 = 64 * 1024;
 
 /// An operator's certificate, key and roots, and where the control plane listens. Secret: it holds the key.
 #[derive(Debug)]
@@ -32,6 +38,26 @@ struct File {
     key: String,
 }
 
+/// The same without the key, which whoever issued it never saw.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssuedFile {
+    controller: String,
+    ca: String,
+    certificate: String,
+}
+
+/// All of a context but its key, for whoever has that. Not secret.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// `host:port` of the control plane.
+    pub controller: String,
+    /// The operator's certificate, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// CA certificates to be trusted.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
 /// A context cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
@@ -39,17 +65,43 @@ pub enum ContextError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// It is no context.
-    #[error("{0} is not a context: expected controller, ca, certificate and key")]
+    #[error("{0} is not a context: expected controller, ca, certificate and, in a context, key")]
     Form(String, #[source] Box<toml::de::Error>),
     /// It cannot be put into a file.
     #[error("the context cannot be written")]
     Write(#[source] toml::ser::Error),
+    /// It cannot be read.
+    #[error("cannot read {0}")]
+    Read(String, #[source] std::io::Error),
+    /// It holds no certificate, or one for another key.
+    #[error(
+        "{0} holds no certificate for this key: expected controller, ca and certificate, for the request that was made with it"
+    )]
+    NotForKey(String),
     /// Its certificate is not an operator's.
     #[error("the certificate in {0} is not an operator's")]
     NotAnOperator(String),
     /// Its roots cannot be used.
     #[error(transparent)]
     Trust(#[from] crate::trust::TrustError),
+}
+
+impl Issued {
+    /// Writes it to `path`.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn store(&self, path: &Path) -> Result<(), ContextError> {
+        let Self { controller, chain, roots } = self;
+        let pem = |certificates: &[CertificateDer<'_>]| {
+            certificates.iter().map(|certificate| pem::write("CERTIFICATE", certificate)).collect::<String>()
+        };
+        let file = IssuedFile { controller: controller.clone(), ca: pem(roots), certificate: pem(chain) };
+        let text = toml::to_string_pretty(&file).map_err(ContextError::Write)?;
+        write_private(path, text.as_bytes()).map_err(CredentialsError::from)?;
+        Ok(())
+    }
 }
 
 impl Context {
@@ -86,6 +138,24 @@ impl Context {
         let text = toml::to_string_pretty(&file).map_err(ContextError::Write)?;
         write_private(path, text.as_bytes()).map_err(CredentialsError::from)?;
         Ok(())
+    }
+
+    /// Writes a context to `path`, with mode 0600, of a key and the file `issued` that [`Issued::store`] wrote for it.
+    ///
+    /// # Errors
+    ///
+    /// If one of the files is missing or something else, or they do not belong together.
+    pub fn put_together(issued: &Path, key: &Path, path: &Path) -> Result<(), ContextError> {
+        let place = issued.display().to_string();
+        let mut text = String::new();
+        let read = std::fs::File::open(issued).and_then(|file| file.take(ISSUED_BYTES).read_to_string(&mut text));
+        read.map_err(|error| ContextError::Read(place.clone(), error))?;
+        let IssuedFile { controller, ca, certificate } =
+            toml::from_str(&text).map_err(|error| ContextError::Form(place.clone(), Box::new(error)))?;
+        let key = read_private(key).map_err(CredentialsError::from)?;
+        let credentials = Credentials::from_pem(certificate.as_bytes(), &key, ca.as_bytes(), &place)?;
+        OwnCertificate::new(&credentials).map_err(|_| ContextError::NotForKey(place))?;
+        Self::store(path, &controller, &credentials)
     }
 
     /// A dialer that shows the operator's certificate.

@@ -38,7 +38,7 @@ mod token;
 mod trust;
 pub use acceptor::{Acceptor, Connection};
 pub use clock::{Clock, ClockFault};
-pub use context::{Context, ContextError};
+pub use context::{Context, ContextError, Issued};
 pub use counters::{Cause, Counters};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey, Validity};
 pub use deadline::timed_out;

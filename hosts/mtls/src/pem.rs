@@ -13,24 +13,30 @@ pub struct Pem {
     pub certificates: Vec<CertificateDer<'static>>,
     /// The first private key, if there is one.
     pub key: Option<PrivateKeyDer<'static>>,
+    /// The first certificate request, DER, if there is one.
+    pub request: Option<Vec<u8>>,
 }
 
 /// A text is not PEM.
 #[derive(Debug, thiserror::Error)]
-#[error("not a PEM text: expected certificates or a private key between BEGIN and END lines")]
+#[error("not a PEM text: expected certificates, a private key or a certificate request between BEGIN and END lines")]
 pub struct PemError(#[source] std::io::Error);
 
-/// Reads every certificate and the first private key of `text`; other items are passed over.
+/// Reads every certificate, the first private key and the first certificate request of `text`; other items are passed over.
 ///
 /// # Errors
 ///
 /// [`PemError`] if a section is cut off or its base64 is broken. An empty text is no error, but holds nothing.
 pub fn parse(text: &[u8]) -> Result<Pem, PemError> {
-    let mut pem = Pem { certificates: Vec::new(), key: None };
+    let mut pem = Pem { certificates: Vec::new(), key: None, request: None };
     for item in rustls_pemfile::read_all(&mut &*text) {
         let key = match item.map_err(PemError)? {
             Item::X509Certificate(certificate) => {
                 pem.certificates.push(certificate);
+                continue;
+            }
+            Item::Csr(request) => {
+                pem.request.get_or_insert(request.to_vec());
                 continue;
             }
             Item::Pkcs8Key(key) => PrivateKeyDer::Pkcs8(key),
@@ -62,9 +68,11 @@ mod tests {
     #[test]
     fn reads_back_what_it_wrote() {
         let text = write("CERTIFICATE", &[7; 100]) + &write("PRIVATE KEY", &[9; 50]);
+        let text = text + &write("CERTIFICATE REQUEST", &[8; 70]);
         let pem = parse(text.as_bytes()).unwrap();
         assert_eq!(pem.certificates, [CertificateDer::from(vec![7; 100])]);
         assert_eq!(pem.key.unwrap().secret_der(), [9; 50]);
+        assert_eq!(pem.request.unwrap(), [8; 70]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The agent's configuration file, `agent.toml`.
 
 mod bus;
+mod operator;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use toml::Spanned;
 use crate::access::Right;
 use crate::exec::{self, ExecConfig};
 use crate::logs::{self, LogConfig};
+use crate::scope::Scope;
 
 /// Where a node serves unless its configuration says otherwise.
 const PORT: u16 = 7444;
@@ -79,12 +81,14 @@ pub struct Prometheus {
 
 /// An operator that this node trusts by itself.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "operator::Table")]
 pub struct Operator {
     /// As in the operator's certificate.
     pub name: String,
     /// What the operator may do here.
     pub roles: Vec<Right>,
+    /// How far that reaches.
+    pub scope: Scope,
 }
 
 impl Default for Config {
@@ -279,6 +283,7 @@ impl Config {
             logs,
             exec,
         } = startup::parse(path, &text)?;
+        operator::check_once(&operators).map_err(|expected| startup::at(path, &text, 0..0, expected))?;
         let prometheus = metrics.prometheus(path, &text)?;
         let reflection = match reflection {
             Some(wanted) if *wanted.get_ref() && !cfg!(feature = "reflection") => {
@@ -377,7 +382,7 @@ mod tests {
             "listen = '127.0.0.1:1'\ncontroller = 'c:7443'\nlabels = { room = 'lab' }\n[gpio]\ninterface = 'v1'\nallow = [17, 18]\n\
              aliases = { heater = 17 }\nsafe = { heater = 'low', GPIO18 = 'hold' }\n\
              restore = { heater = 'off', GPIO18 = 'last' }\ndefault_lease_s = 5\noperations_per_second = 7\n\
-             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\n\
+             [[operators]]\nname = 'anna'\nroles = ['gpio', 'viewer']\nlines = [17, 'heater']\n\
              [limits]\nconnections_per_second = 100\nunthrottled = ['192.0.2.1']\n\
              [logs]\nstall_s = 5\n[logs.files]\nnginx = '/var/log/nginx/access.log'\n",
         )
@@ -392,6 +397,7 @@ mod tests {
         assert_eq!(config.policy.default_lease(), Duration::from_secs(5));
         assert_eq!(config.operators[0].roles, [Right::Gpio, Right::Viewer]);
         assert_eq!((config.limits.connections_per_second, config.limits.burst), (100, Limits::default().burst));
+        assert_eq!(config.operators[0].scope.to_string(), "lines=17,heater");
         assert_eq!(config.logs.stall, Duration::from_secs(5));
         assert_eq!(config.logs.files["nginx"], Path::new("/var/log/nginx/access.log"));
     }
@@ -423,7 +429,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_with_file_line_and_what_was_expected() {
-        let told = |text| load(text).unwrap_err();
+        let told = |text: &str| load(text).unwrap_err();
         assert!(told("\nlistn = 1").starts_with("agent.toml, line 2: unknown field `listn`, expected one of"));
         assert_eq!(
             told("[gpio]\nsafe = { pump = 'low' }"),
@@ -445,6 +451,13 @@ mod tests {
         assert!(told("[exec]\nshell = 'sh'").contains("line 2: an absolute path is expected"));
         assert!(told("[exec]\nmaximum_running = 0").contains("line 2: 1 to 1024 is expected"));
         assert!(told("[exec.templates.x]\nargv = ['{p}']").contains("the program holds a parameter"));
-        assert!(told("[[operators]]\nname = 'a'\nroles = ['king']").contains("line 3: unknown variant `king`"));
+        let operator = |rest: &str| told(&format!("\n[[operators]]\nname = 'a'\n{rest}"));
+        assert!(operator("roles = ['king']").contains("line 4: unknown variant `king`"));
+        assert!(operator("roles = ['gpio']\nlights = [1]").contains("line 5: unknown field `lights`"));
+        assert!(operator("roles = ['gpio']\nlines = []").contains("line 2: lines must name at least one"));
+        assert!(operator("roles = ['viewer']\nlines = [1]").contains("line 2: lines are for the role gpio"));
+        assert!(operator("roles = ['admin', 'gpio']\nlines = [1]").contains("line 2: an admin is not limited"));
+        assert!(operator("roles = ['logs']\nunits = ['a b']").contains("line 2: \"a b\" must be a unit's name"));
+        assert!(operator("roles = []\n[[operators]]\nname = 'a'\nroles = []").contains("a stands there twice"));
     }
 }

@@ -1,5 +1,7 @@
 //! `ControlGPIO`: which operation a message asks for, and its answer.
 
+use std::collections::BTreeSet;
+
 use agent_lib::{Agent, Caller, LineWrite, Refusal, Token};
 use hal_core::{Board, Instant, LineId, header};
 use proto::agent::v1::gpio_request::Operation;
@@ -9,26 +11,32 @@ use proto::agent::v1::{
 };
 use tonic::Status;
 
+use crate::access::Principal;
 use crate::wire;
 
 /// As many as the kernel takes in one request (`GPIO_V2_LINES_MAX`).
 const MAXIMUM_LINES: usize = 64;
 
-/// Does what `request` asks for, on behalf of `caller`.
+/// Does what `request` asks for, on behalf of `who`. Lines beyond their reach are refused if they are named, and left out
+/// of lists and of the emergency stop.
 pub(crate) fn operate<B: Board>(
     agent: &mut Agent<B>,
     now: Instant,
-    caller: Caller<'_>,
+    who: &Principal,
     request: GpioRequest,
 ) -> Result<GpioResponse, Status> {
+    let caller = who.caller();
     let GpioRequest { pin, state, line, operation, token } = request;
     let (level, token) = (wire::level(state, "state")?, token.map(Token));
-    let one = |agent: &Agent<B>| agent.resolve(wire::line(pin, &line)?).map_err(wire::refusal);
+    let one = |agent: &Agent<B>| {
+        let line = agent.resolve(wire::line(pin, &line)?).map_err(wire::refusal)?;
+        who.check_line(agent, line).map(|()| line)
+    };
     match (operation, level) {
         (Some(_), Some(_)) => Err(wire::invalid("state", "is for the short form: leave it out beside an operation")),
-        (Some(Operation::List(ListLines {})), None) => Ok(list(agent, now)),
-        (Some(Operation::ReleaseAll(ReleaseAllLines {})), None) => release_all(agent, now),
-        (Some(Operation::Write(lines)), None) => write(agent, now, caller, lines),
+        (Some(Operation::List(ListLines {})), None) => Ok(list(agent, now, who)),
+        (Some(Operation::ReleaseAll(ReleaseAllLines {})), None) => release_all(agent, now, who),
+        (Some(Operation::Write(lines)), None) => write(agent, now, who, lines),
         (Some(operation), None) => {
             let line = one(agent)?;
             one_line(agent, now, caller, line, operation, token)
@@ -104,7 +112,7 @@ fn touched<B: Board>(
 fn write<B: Board>(
     agent: &mut Agent<B>,
     now: Instant,
-    caller: Caller<'_>,
+    who: &Principal,
     WriteLines { lines }: WriteLines,
 ) -> Result<GpioResponse, Status> {
     if lines.is_empty() || lines.len() > MAXIMUM_LINES {
@@ -116,20 +124,27 @@ fn write<B: Board>(
         let level = wire::level(state, "write.lines.state")?;
         let level = level.ok_or_else(|| wire::invalid("write.lines.state", "is required: LOW or HIGH"))?;
         let line = agent.resolve(wire::line_name(&name)).map_err(wire::refusal)?;
+        who.check_line(agent, line)?;
         writes.push(LineWrite { line, level, token: token.map(Token) });
     }
-    agent.write_all(now, caller, &writes).map_err(wire::refusal)?;
+    agent.write_all(now, who.caller(), &writes).map_err(wire::refusal)?;
     Ok(wire::several(writes.into_iter().map(|write| (write.line, Some(write.level)))))
 }
 
-fn list<B: Board>(agent: &Agent<B>, now: Instant) -> GpioResponse {
-    let lines = agent.list(now).into_iter().map(wire::line_status).collect();
+fn list<B: Board>(agent: &Agent<B>, now: Instant, who: &Principal) -> GpioResponse {
+    let lines = agent.list(now).into_iter().filter(|status| who.reaches(agent, status.line));
+    let lines = lines.map(wire::line_status).collect();
     GpioResponse { success: true, lines, ..GpioResponse::default() }
 }
 
 /// Answers which lines are free; what could not be made safe is an error that names them, after all were tried.
-fn release_all<B: Board>(agent: &mut Agent<B>, now: Instant) -> Result<GpioResponse, Status> {
-    let released = agent.release_all(now);
+fn release_all<B: Board>(agent: &mut Agent<B>, now: Instant, who: &Principal) -> Result<GpioResponse, Status> {
+    let released = if who.limits_lines() {
+        let reach: BTreeSet<LineId> = agent.policy().allowed().filter(|line| who.reaches(agent, *line)).collect();
+        agent.release_lines(now, |line| reach.contains(&line))
+    } else {
+        agent.release_all(now)
+    };
     let mut failed = released.failed.into_iter().inspect(|(line, refusal)| {
         tracing::error!(%line, why = %startup::one_line(refusal), "could not be made safe");
     });
@@ -165,13 +180,20 @@ pub(crate) fn is_to_wait(request: &GpioRequest, outcome: &Result<GpioResponse, S
     waits && outcome.as_ref().is_err_and(wire::is_held)
 }
 
-/// What is followed must be worth following: 1 to 64 lines.
-pub(crate) fn watched<B: Board>(agent: &Agent<B>, lines: &[proto::agent::v1::LineName]) -> Result<Vec<LineId>, Status> {
+/// What is followed must be worth following: 1 to 64 lines, all within reach.
+pub(crate) fn watched<B: Board>(
+    agent: &Agent<B>,
+    who: &Principal,
+    lines: &[proto::agent::v1::LineName],
+) -> Result<Vec<LineId>, Status> {
     if lines.is_empty() || lines.len() > MAXIMUM_LINES {
         return Err(wire::invalid("lines", "takes 1 to 64 lines"));
     }
     let name = |line: &proto::agent::v1::LineName| match &line.name {
-        Some(name) => agent.resolve(wire::line_name(name)).map_err(|refusal: Refusal| wire::refusal(refusal)),
+        Some(name) => {
+            let line = agent.resolve(wire::line_name(name)).map_err(|refusal: Refusal| wire::refusal(refusal))?;
+            who.check_line(agent, line).map(|()| line)
+        }
         None => Err(wire::invalid("lines", "must each have a name")),
     };
     lines.iter().map(name).collect()

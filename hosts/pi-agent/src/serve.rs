@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::audit::Auditor;
 use crate::beliefs::Beliefs;
 use crate::buses::BusWorkers;
+use crate::checked::Checked;
 use crate::conditions::Conditions;
 use crate::config::Config;
 use crate::exec::{ExecError, Executor};
@@ -176,7 +177,7 @@ where
     watchdog::ready();
 
     let (health, reporter) = standard_health(&node).await;
-    let routes = mtls::server().add_service(service).add_service(health);
+    let routes = mtls::server().add_service(Checked::new(&node, service)).add_service(health);
     #[cfg(feature = "reflection")]
     let routes = routes.add_optional_service(reflection(&node, config.reflection));
     let serving = mtls::serve(routes, acceptor, listener, async {

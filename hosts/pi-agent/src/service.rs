@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use agent_lib::{Agent, ConditionKind, Event, Health, I2cPart, RateLimited, State, Verdict};
 use futures_util::Stream;
 use hal_core::{Board, Buses, Groups, Instant, LineId};
-use mtls::Peer;
 use proto::agent::v1::node_agent_server::NodeAgent;
 use proto::agent::v1::{
     CancelJobRequest, CommandRequest, CommandResponse, ExecuteStreamRequest, ExecuteStreamResponse, GetJobRequest,
@@ -18,9 +17,10 @@ use proto::agent::v1::{
 use tokio::sync::{Notify, watch as changes};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::access::{Access, Principal, Right};
+use crate::access::{Access, Principal};
 use crate::audit::{Asked, Auditor};
 use crate::buses::BusWorkers;
+use crate::checked::caller;
 use crate::clock::Clock;
 use crate::exec::Executor;
 use crate::limits::Limits;
@@ -192,7 +192,7 @@ impl<B: Board> Node<B> {
         principal: &Principal,
         request: GpioRequest,
     ) -> Result<GpioResponse, Status> {
-        let outcome = gpio::operate(agent, now, principal.caller(), request);
+        let outcome = gpio::operate(agent, now, principal, request);
         self.touched(agent);
         outcome
     }
@@ -270,14 +270,6 @@ impl<B: Board> Node<B> {
         tracing::info!(lines = released.released.len(), "left in their safe states");
     }
 
-    fn caller<T>(&self, right: Right, request: &Request<T>) -> Result<Principal, Status> {
-        let checked = self.access.check(right, request.metadata(), request.extensions());
-        if let (Err(denied), Some(Peer::Certified(who, _))) = (&checked, request.extensions().get()) {
-            self.audit.denied(who, right.as_str(), denied);
-        }
-        checked
-    }
-
     /// Does something on a bus and takes note of it.
     async fn on_bus<T>(
         &self,
@@ -307,8 +299,7 @@ where
     B: Board<Line: Send> + Send + 'static,
     U: Buses<I2c: Send> + Send + 'static,
 {
-    async fn get_system_metrics(&self, request: Request<()>) -> Result<Response<SystemMetrics>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
+    async fn get_system_metrics(&self, _: Request<()>) -> Result<Response<SystemMetrics>, Status> {
         Ok(Response::new(self.node.metrics(Groups::ALL)))
     }
 
@@ -318,13 +309,12 @@ where
         &self,
         request: Request<StreamMetricsRequest>,
     ) -> Result<Response<Self::StreamMetricsStream>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
         let (groups, interval) = wire::stream(request.into_inner())?;
         Ok(Response::new(Box::pin(metering::metering(self.node.clone(), groups, interval))))
     }
 
     async fn control_gpio(&self, request: Request<GpioRequest>) -> Result<Response<GpioResponse>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         let request = request.into_inner();
         self.node.charge(&principal, gpio::cost(&request)).map_err(wire::rate_limited)?;
         self.node.operate_audited(&principal, request).await.map(Response::new)
@@ -333,7 +323,7 @@ where
     type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
 
     async fn watch_gpio(&self, request: Request<WatchGpioRequest>) -> Result<Response<Self::WatchGPIOStream>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         let records = watch::watch(self.node.clone(), &principal, request.into_inner())?;
         Ok(Response::new(Box::pin(records)))
     }
@@ -344,7 +334,7 @@ where
         &self,
         request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
         self.node.audit.opened().await;
         let place = self.node.limits.stream()?;
         let answers =
@@ -353,7 +343,8 @@ where
     }
 
     async fn scan_i2c(&self, request: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let ScanI2cRequest { bus } = request.into_inner();
         let bus = wire::byte("bus", bus)?;
         let work = async { self.buses.scan(bus).await.map_err(wire::bus_refusal) };
@@ -365,7 +356,8 @@ where
         &self,
         request: Request<TransferI2cRequest>,
     ) -> Result<Response<TransferI2cResponse>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let TransferI2cRequest { bus, address, operations } = request.into_inner();
         let (bus, address) = (wire::byte("bus", bus)?, wire::byte("address", address)?);
         let parts = wire::i2c_parts(operations)?;
@@ -379,7 +371,8 @@ where
         &self,
         request: Request<TransferSpiRequest>,
     ) -> Result<Response<TransferSpiResponse>, Status> {
-        let principal = self.node.caller(Right::Gpio, &request)?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let (device, config, bytes) = wire::spi_transfer(request.into_inner())?;
         let work = async { self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal) };
         let read = self.node.on_bus(&principal, Some(Asked::Spi(device)), work).await?;
@@ -387,7 +380,7 @@ where
     }
 
     async fn execute_command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         self.executor.clone().execute(&principal, request.into_inner()).await.map(Response::new)
     }
 
@@ -397,38 +390,37 @@ where
         &self,
         request: Request<Streaming<ExecuteStreamRequest>>,
     ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let output = self.executor.clone().execute_live(&principal, request.into_inner()).await?;
         Ok(Response::new(Box::pin(output)))
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<Job>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let GetJobRequest { job } = request.into_inner();
         self.executor.job(&principal, &job).map(Response::new)
     }
 
     async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<Job>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         let CancelJobRequest { job } = request.into_inner();
         self.executor.cancel(&principal, &job).await.map(Response::new)
     }
 
     async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
-        let principal = self.node.caller(Right::Exec, &request)?;
+        let principal = caller(&request)?;
         Ok(Response::new(ListJobsResponse { jobs: self.executor.list(&principal) }))
     }
 
     type StreamLogsStream = Pin<Box<dyn Stream<Item = Result<LogEntry, Status>> + Send>>;
 
     async fn stream_logs(&self, request: Request<LogFilter>) -> Result<Response<Self::StreamLogsStream>, Status> {
-        self.node.caller(Right::Logs, &request)?;
-        let filter = wire::log_filter(request.into_inner())?;
+        let principal = caller(&request)?;
+        let filter = principal.narrow(wire::log_filter(request.into_inner())?)?;
         Ok(Response::new(Box::pin(self.logs.stream(filter)?)))
     }
 
-    async fn health_check(&self, request: Request<()>) -> Result<Response<HealthStatus>, Status> {
-        self.node.caller(Right::Viewer, &request)?;
+    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthStatus>, Status> {
         Ok(Response::new(self.node.health()))
     }
 }

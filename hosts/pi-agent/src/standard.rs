@@ -4,8 +4,6 @@
 use std::sync::Arc;
 
 use hal_core::Board;
-use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -15,29 +13,11 @@ use tonic_reflection::server::{
     v1::{ServerReflection, ServerReflectionServer},
 };
 
-use crate::access::Right;
+use crate::checked::Checked;
 use crate::service::Node;
 
 /// Names by which health is asked: the server as a whole, and its one service.
 const NAMES: [&str; 2] = ["", "pi.agent.v1.NodeAgent"];
-
-/// Asks who calls, before each call.
-pub(crate) type Checked<S, B> = InterceptedService<S, Check<B>>;
-
-pub(crate) struct Check<B: Board>(Arc<Node<B>>);
-
-impl<B: Board> Clone for Check<B> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<B: Board> tonic::service::Interceptor for Check<B> {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.0.access.check(Right::Viewer, request.metadata(), request.extensions())?;
-        Ok(request)
-    }
-}
 
 /// Tells watchers how the server stands.
 pub(crate) struct Reporter(HealthReporter);
@@ -51,7 +31,7 @@ pub(crate) async fn standard_health<B: Board>(
         reporter.set_service_status(name, ServingStatus::Serving).await;
     }
     let service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
-    (InterceptedService::new(service, Check(node.clone())), Reporter(reporter))
+    (Checked::new(node, service), Reporter(reporter))
 }
 
 impl Reporter {
@@ -73,5 +53,5 @@ pub(crate) fn reflection<B: Board>(
     let builder = Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
     // our own descriptors can always be decoded
     let service = wanted.then(|| builder.with_service_name(NAMES[1]).build_v1().ok()).flatten()?;
-    Some(InterceptedService::new(service, Check(node.clone())))
+    Some(Checked::new(node, service))
 }

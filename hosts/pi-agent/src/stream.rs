@@ -18,7 +18,7 @@ use crate::wire;
 /// One client's requests, and their answers.
 pub(crate) struct Answers<B: Board> {
     pub(crate) node: Arc<Node<B>>,
-    pub(crate) principal: Principal,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) requests: Turns<Streaming<GpioRequest>>,
     /// Its place among all streams.
     pub(crate) _place: OwnedSemaphorePermit,

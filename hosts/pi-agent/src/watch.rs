@@ -37,7 +37,7 @@ pub(crate) fn watch<B: Board<Line: Send> + Send + 'static>(
     let resume = wire::position(resume_epoch, resume_sequence);
     let id = {
         let mut agent = node.agent();
-        let lines: Vec<LineId> = gpio::watched(&agent, &lines)?;
+        let lines: Vec<LineId> = gpio::watched(&agent, principal, &lines)?;
         let now = agent.board().now();
         let id = agent.watch(now, &lines, CAPACITY, resume).map_err(wire::refusal)?;
         node.touched(&mut agent);

@@ -62,7 +62,7 @@ fn import(file: &Path, passphrase: &Passphrase) -> Result<Issuer, RecoverError> 
     let sealed = mtls::read_private(file)?;
     let text = sealed::open(Purpose::RecoveryKey, &sealed, passphrase)
         .map_err(|error| RecoverError::Seal(file.to_owned(), error))?;
-    let mtls::Pem { certificates, key } = mtls::parse_pem(&text)?;
+    let mtls::Pem { certificates, key, request: _ } = mtls::parse_pem(&text)?;
     let (Some(certificate), Some(key)) = (certificates.first(), key) else {
         return Err(OpenCaError::Certificate.into());
     };

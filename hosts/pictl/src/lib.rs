@@ -18,6 +18,7 @@ mod job;
 mod logs;
 mod metrics;
 mod node;
+mod operator;
 mod output;
 mod pwm;
 mod raw_mode;
@@ -91,6 +92,9 @@ enum Command {
     /// Tokens that let machines join
     #[command(subcommand)]
     Token(token::Command),
+    /// People and programs, and what they may do
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -175,6 +179,10 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         audit::verify_file(file, noted, output, out)?;
         return Ok(Exit::Done);
     }
+    // these two are for who has no context yet
+    if let Command::Operator(operator::Command::Request { key, out: request }) = &command {
+        return Ok(writeln!(out, "{}", operator::request(key, request)?).map(|()| Exit::Done)?);
+    }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let about_roots = matches!(command, Command::Ca(_));
     let text = match command {
@@ -182,6 +190,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
         Command::Audit(command) => audit::run(&caller, command, output, out).await?,
         Command::Ca(command) => ca::run(&caller, command, output).await?,
         Command::Token(command) => token::run(&caller, command, output, out).await?,
+        Command::Operator(command) => operator::run(&caller, command, output).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,

@@ -190,10 +190,10 @@ impl Auditor {
     }
 
     /// Takes note of a call that was denied; counted like everything else.
-    pub(crate) fn denied(&self, who: &PeerIdentity, needs: &'static str, denied: &Status) {
+    pub(crate) fn denied(&self, who: &PeerIdentity, method: &'static str, denied: &Status) {
         let who = who.to_string();
         let Ok(holder) = Holder::new(who) else { return };
-        let asked = Asked::Line { action: "denied", pin: None, name: needs.to_owned(), level: 0 };
+        let asked = Asked::Line { action: "denied", pin: None, name: method.to_owned(), level: 0 };
         let principal = Principal::denied(holder);
         self.push(&principal, asked, denied.code(), || denied.message().to_owned());
     }

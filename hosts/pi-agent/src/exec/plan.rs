@@ -82,6 +82,7 @@ impl Planner {
         let refused = wire::command_refusal;
         let caller = who.holder().as_str();
         let program = program(argv, shell, template, parameters)?;
+        who.check_program(&program)?;
         let is_template = matches!(program, Program::Template(..));
         let argv = policy.command(program, caller, who.may_shell()).map_err(refused)?;
         if way == Way::Live && (detach || !request_id.is_empty()) {

@@ -17,7 +17,7 @@ const PATTERN_BYTES: usize = 1024;
 const COMPILED_BYTES: usize = 128 << 10;
 
 /// What to read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources {
     pub(crate) journal: bool,
     pub(crate) kernel: bool,
@@ -29,6 +29,25 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn is_empty(&self) -> bool {
         !(self.journal || self.kernel || self.agent) && self.files.is_empty()
+    }
+
+    /// Their words: `journal`, `kernel`, `agent`, `file:NAME`.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let known = [(self.journal, "journal"), (self.kernel, "kernel"), (self.agent, "agent")];
+        let known = known.into_iter().filter(|(is_read, _)| *is_read).map(|(_, word)| word.to_owned());
+        known.chain(self.files.iter().map(|file| format!("file:{file}"))).collect()
+    }
+
+    /// The first that is not among `allowed`.
+    pub(crate) fn first_beyond(&self, allowed: &Sources) -> Option<String> {
+        let allowed = allowed.words();
+        self.words().into_iter().find(|word| !allowed.contains(word))
+    }
+
+    /// What of these is read unless something is asked for: files only where there is nothing else.
+    pub(crate) fn usual(&self) -> Sources {
+        let others = Sources { files: Vec::new(), ..self.clone() };
+        if others.is_empty() { self.clone() } else { others }
     }
 }
 

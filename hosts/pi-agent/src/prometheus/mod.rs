@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hal_core::Board;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,8 +20,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
-use tonic::Extensions;
-use tonic::metadata::MetadataMap;
 
 use crate::access::Right;
 use crate::service::Node;
@@ -87,9 +85,7 @@ where
 
 /// Whoever may call `GetSystemMetrics` may scrape.
 fn may_see<B: Board>(node: &Node<B>, peer: &Peer) -> bool {
-    let mut extensions = Extensions::new();
-    extensions.insert(peer.clone());
-    let allowed = node.access.check(Right::Viewer, &MetadataMap::new(), &extensions);
+    let allowed = node.access.check(Right::Viewer, &HeaderMap::new(), Some(peer));
     if let Err(status) = &allowed {
         tracing::info!(address = %peer.address(), why = status.message(), "refused a scrape");
     }
