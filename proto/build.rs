@@ -1,6 +1,11 @@
 //! Compiles the .proto files with a compiler written in Rust: a fresh machine needs no protoc.
 
-const FILES: [&str; 3] = ["pi/agent/v1/agent.proto", "pi/control/v1/control.proto", "pi/fleet/v1/fleet.proto"];
+const FILES: [&str; 4] = [
+    "pi/agent/v1/agent.proto",
+    "pi/control/v1/control.proto",
+    "pi/fleet/v1/fleet.proto",
+    "pi/fleet/v1/exclusions.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=pi"); // compile_fds does not say so by itself

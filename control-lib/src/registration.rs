@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::csr::CsrError;
 use crate::endpoint::Endpoint;
+use crate::exclusion::Excluded;
 use crate::identity::Name;
 use crate::issuer::IssueError;
 use crate::key::PublicKey;
@@ -110,6 +111,9 @@ pub enum RegisterRefusal {
     /// A node spoke of another one.
     #[error("register as {0}: a node speaks for itself only")]
     OtherName(Name),
+    /// The node or its key is kept out. A revoked key raises an alarm.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// Joining takes a certificate request.
     #[error("send a certificate request for the node's own key")]
     CsrMissing,
@@ -127,7 +131,11 @@ pub enum RegisterRefusal {
 impl RegisterRefusal {
     /// Whether somebody may be using what is not theirs, so that a person should look at it.
     pub fn is_alarm(&self) -> bool {
-        use RegisterRefusal::{KeyTaken, Superseded, TokenUsed};
-        matches!(self, TokenUsed(_) | KeyTaken(_) | Superseded(_))
+        use RegisterRefusal::{Excluded, KeyTaken, Superseded, TokenUsed};
+        match self {
+            TokenUsed(_) | KeyTaken(_) | Superseded(_) => true,
+            Excluded(excluded) => excluded.is_for_good(),
+            _ => false,
+        }
     }
 }

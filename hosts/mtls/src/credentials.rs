@@ -110,6 +110,15 @@ impl Credentials {
         Ok(write_private(&folder.join(PAIR_FILE), pair.as_bytes())?)
     }
 
+    /// Replaces the roots alone, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses; the old ones are then still there.
+    pub fn store_roots(folder: &Path, roots: &[CertificateDer<'_>]) -> Result<(), FileError> {
+        write_private(&folder.join(ROOTS_FILE), certificates_pem(roots).as_bytes())
+    }
+
     /// Whether [`Credentials::store`] has completed in this folder.
     pub fn exist(folder: &Path) -> bool {
         folder.join(PAIR_FILE).exists()

@@ -1,7 +1,7 @@
 //! Whose certificates are accepted.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::clock::unix;
 use crate::credentials::Validity;
-use crate::identity::{Kind, PeerIdentity};
+use crate::identity::{Kind, PeerCertificate, PeerIdentity};
 
 /// Answers whether an Ed25519 public key is that of a live join token. Asked in the handshake: must not block.
 pub type TokenKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
@@ -31,10 +31,42 @@ pub struct Guests {
     pub expired_for: Duration,
 }
 
+/// Why a good certificate is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// For a time.
+    Locked,
+    /// For good.
+    Revoked,
+}
+
+/// What stands in logs.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Locked => "locked",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+/// As the other end is told: there are alerts for both (`access_denied`, `certificate_revoked`).
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::InvalidCertificate(match refusal {
+            Refusal::Locked => CertificateError::ApplicationVerificationFailure,
+            Refusal::Revoked => CertificateError::Revoked,
+        })
+    }
+}
+
+type Admit = Box<dyn Fn(&PeerCertificate) -> Result<(), Refusal> + Send + Sync>;
+
 /// The cluster and the roots that a process believes; can be replaced while connections are served.
 pub struct Trust {
     cluster: String,
     current: ArcSwap<Roots>,
+    admit: OnceLock<Admit>,
 }
 
 struct Roots {
@@ -61,7 +93,7 @@ impl Trust {
     /// If there are no roots, or one of them is no certificate.
     pub fn new(cluster: &str, roots: &[CertificateDer<'static>]) -> Result<Arc<Self>, TrustError> {
         let current = ArcSwap::from_pointee(Roots::new(roots)?);
-        Ok(Arc::new(Self { cluster: cluster.to_owned(), current }))
+        Ok(Arc::new(Self { cluster: cluster.to_owned(), current, admit: OnceLock::new() }))
     }
 
     /// From the next handshake on, trusts `roots` instead.
@@ -74,6 +106,17 @@ impl Trust {
         Ok(())
     }
 
+    /// From now on, of those whose certificates are good only they are let in, as servers and as clients, whom `admit`
+    /// admits. Asked in each handshake and by [`Sessions::judge_again`](crate::Sessions::judge_again): must not block. The
+    /// first call counts.
+    pub fn admit_by(&self, admit: impl Fn(&PeerCertificate) -> Result<(), Refusal> + Send + Sync + 'static) {
+        let _ = self.admit.set(Box::new(admit)); // said above
+    }
+
+    pub(crate) fn admit(&self, shown: &PeerCertificate) -> Result<(), Refusal> {
+        self.admit.get().map_or(Ok(()), |admit| admit(shown))
+    }
+
     /// The cluster's id.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -83,15 +126,21 @@ impl Trust {
         self.current.load().store.clone()
     }
 
-    /// The identity of a certificate, if it is one of this cluster's.
+    /// The identity of a certificate, if it is one of this cluster's and let in.
     pub(crate) fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
-        let identity =
-            PeerIdentity::from_certificate(certificate).map_err(|error| Error::General(error.to_string()))?;
-        if identity.cluster != self.cluster {
-            let refusal = format!("the certificate is for cluster {}, not {}", identity.cluster, self.cluster);
+        let shown = self.read(certificate)?;
+        self.admit(&shown)?;
+        Ok(Arc::unwrap_or_clone(shown.identity))
+    }
+
+    /// What a certificate says, if it is one of this cluster's.
+    pub(crate) fn read(&self, certificate: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
+        let shown = PeerCertificate::read(certificate).map_err(|error| Error::General(error.to_string()))?;
+        if shown.identity.cluster != self.cluster {
+            let refusal = format!("the certificate is for cluster {}, not {}", shown.identity.cluster, self.cluster);
             return Err(Error::General(refusal));
         }
-        Ok(identity)
+        Ok(shown)
     }
 }
 
@@ -133,15 +182,13 @@ impl ClientVerifier {
         let expired_for = self.guests.as_ref()?.expired_for.as_secs();
         let end = unix(Validity::of(certificate)?.not_after);
         let returns = (1..=expired_for).contains(&now.as_secs().checked_sub(end.as_secs())?);
-        let identity = self.trust.identify(certificate).ok()?;
-        (returns && identity.kind == Kind::Node).then_some(end)
+        let shown = self.trust.read(certificate).ok()?;
+        (returns && shown.identity.kind == Kind::Node).then_some(end)
     }
 
-    /// The public key of a node's certificate that has expired, as a hash, if that is why its holder is let in. Asked
-    /// after the handshake.
-    pub(crate) fn expired_key(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<[u8; 32]> {
-        self.expired(certificate, now)?;
-        public_key_pin(certificate).ok()
+    /// Whether a node's certificate that has expired is all that its holder was let in for. Asked after the handshake.
+    pub(crate) fn has_expired(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
+        self.expired(certificate, now).is_some()
     }
 }
 

@@ -4,6 +4,7 @@
 //! the Pi's own, `pi-sim` a simulated one.
 
 mod access;
+mod beliefs;
 mod boots;
 mod buses;
 mod clock;
@@ -28,6 +29,7 @@ mod serve;
 mod service;
 mod standard;
 mod stream;
+mod trust_watch;
 mod uplink;
 mod watch;
 mod watchdog;

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::access::Access;
+use crate::beliefs::Beliefs;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
 use crate::config::Config;
@@ -30,8 +31,9 @@ use crate::service::{Node, Service};
 #[cfg(feature = "reflection")]
 use crate::standard::reflection;
 use crate::standard::standard_health;
+use crate::trust_watch::TrustWatch;
 use crate::uplink::{Uplink, registration};
-use crate::{boots, driver, limits, watchdog};
+use crate::{boots, driver, limits, trust_watch, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -110,6 +112,9 @@ where
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
     let clock = Clock::load(&config.state)?;
     own.validity().inspect(|validity| clock.raise(validity.not_before));
+    let beliefs = Arc::new(Beliefs::load(&config.state));
+    let admitting = beliefs.clone();
+    trust.admit_by(move |shown| admitting.admit(shown));
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?.with_clock(clock.clone());
     let address = listener.local_addr()?;
     #[cfg(feature = "prometheus")]
@@ -122,9 +127,13 @@ where
 
     let starts = boots::count(&config.state)?;
     let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
-    let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
+    let (access, limits) =
+        (Access::new(&config.operators, beliefs.clone()), limits::Limits::new(config.operations_per_second));
     let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
     node.judge(ConditionKind::Policy, restored);
+    if beliefs.is_revoked() {
+        node.let_go(); // what was restored too: nobody is to switch it off later
+    }
     let progress = Arc::new(Progress::default());
     let conditions = Conditions {
         root: config.root.clone(),
@@ -137,16 +146,18 @@ where
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
         let registration =
             registration(&node, inventory, config.labels.clone(), endpoints(&config, address, &controller));
-        let dialer = Dialer::new(own.clone(), trust).with_clock(clock.clone());
-        let link = Arc::new(Link::new(dialer, controller)?);
-        let state = config.state.clone();
-        let (progress, told) = (progress.clone(), registration.clone());
-        let reporting = Uplink::new(node.clone(), link.clone(), progress.clone(), registration);
-        uplink = Some((reporting, Renewal { own, clock, link, registration: told, state, progress }));
+        let dialer = Dialer::new(own.clone(), trust.clone()).with_clock(clock.clone());
+        uplink = Some((Arc::new(Link::new(dialer, controller)?), registration));
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
     let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
+    let watching_trust = uplink.clone().map(|(link, registration)| {
+        let (node, beliefs, sessions, executor) =
+            (node.clone(), beliefs.clone(), acceptor.sessions(), executor.clone());
+        let (state, instance, clock) = (config.state.clone(), trust_watch::instance(), clock.clone());
+        TrustWatch { node, beliefs, trust, sessions, executor, state, clock, link, registration, instance }
+    });
     let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs, executor: executor.clone() })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -170,7 +181,19 @@ where
     let reporting = async {
         sleep(AFTER_START).await;
         match uplink {
-            Some((uplink, renewal)) => drop(tokio::join!(uplink.run(), renewal.run())),
+            Some((link, registration)) => {
+                let uplink = Uplink::new(node.clone(), link.clone(), progress.clone(), registration.clone());
+                let state = config.state.clone();
+                let renewal = Renewal { own, clock, link, registration, state, progress };
+                beliefs.unless_revoked(async { tokio::join!(uplink.run(), renewal.run()) }).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let believing = async {
+        sleep(AFTER_START).await;
+        match watching_trust {
+            Some(watch) => watch.run().await,
             None => std::future::pending().await,
         }
     };
@@ -186,6 +209,7 @@ where
         () = sampling => Ok(()),
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
+        () = believing => Ok(()),
         () = scraping => Ok(()),
         () = last_levels.keep(&node) => Ok(()),
     };

@@ -7,17 +7,23 @@ mod authorized;
 mod comebacks;
 mod config;
 mod control_plane;
+mod enforcement;
+mod exclusions;
 mod fleet;
 mod init;
 mod ledger;
 mod links;
+mod live;
 mod own_certificate;
 mod proxy;
+#[cfg(test)]
+mod role_changes;
 mod serve;
 mod standard;
 pub mod store;
 mod token;
 mod wire;
+mod withdrawal;
 
 pub use config::{Config, Lifetimes};
 pub use init::{InitError, Initialised, init};
