@@ -1,6 +1,6 @@
 //! The mirror of the durable state, and how it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::SystemTime;
 
@@ -56,6 +56,8 @@ pub struct Control {
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
     pub(crate) exclusions: BTreeMap<Identity, Exclusion>,
+    /// Those of them that the store does not have.
+    pub(crate) unstored: BTreeSet<Identity>,
     pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
     node_lifetime: Lifetime,
@@ -70,7 +72,7 @@ impl Control {
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
-        let (nodes, tokens, operators, exclusions, revoked_keys) = Default::default();
+        let (nodes, tokens, operators, exclusions, unstored, revoked_keys) = Default::default();
         let (trust_revision, node_lifetime) = (revision, Lifetime::NODE);
         let mut control = Control {
             issuer,
@@ -78,6 +80,7 @@ impl Control {
             tokens,
             operators,
             exclusions,
+            unstored,
             revoked_keys,
             revision,
             node_lifetime,
@@ -112,13 +115,23 @@ impl Control {
             Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
-            Change::PutExclusion(exclusion) => drop(self.exclusions.insert(exclusion.subject.clone(), exclusion)),
+            Change::PutExclusion(exclusion) => {
+                self.unstored.remove(&exclusion.subject);
+                self.exclusions.insert(exclusion.subject.clone(), exclusion);
+            }
             Change::DropExclusion(subject) => drop(self.exclusions.remove(&subject)),
             Change::PutRevokedKey(key) => drop(self.revoked_keys.insert(key.fingerprint, key)),
             Change::DropRevokedKey(fingerprint) => drop(self.revoked_keys.remove(&fingerprint)),
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
+    }
+
+    /// Keeps somebody out although it cannot be stored, until the process ends: a full disk is no reason to let a thief go
+    /// on. The same decision again, when there is room, stores it.
+    pub fn exclude_unstored(&mut self, exclusion: Exclusion) {
+        self.unstored.insert(exclusion.subject.clone());
+        self.exclusions.insert(exclusion.subject.clone(), exclusion);
     }
 
     /// Whether somebody who was let in, or a call that was allowed, may no longer be so.

@@ -5,10 +5,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Change, Control, Decision, Identity, Issuer, Operator, Role};
+use control_lib::{Caller, Change, Control, Decision, Identity, Issuer, Operator, Role};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use mtls::{Peer, PeerIdentity};
+use proto::fleet::v1::RevokeRequest;
+use proto::fleet::v1::exclusions_server::Exclusions;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -17,6 +19,7 @@ use tonic::{Code, Status};
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::authorized::Authorized;
+use crate::exclusions::ExclusionsService;
 use crate::ledger::Ledger;
 use crate::store::Store;
 
@@ -46,13 +49,13 @@ fn call(method: &str, body: Body) -> Request<Body> {
     request
 }
 
+/// None is ever sent.
+type NoFrame = Result<http_body::Frame<<Body as http_body::Body>::Data>, Status>;
+
 /// A body that does not end, and says when nobody wants it any more.
-fn endless() -> (Body, mpsc::Sender<Infallible>) {
-    let (wanted, frames) = mpsc::channel::<Infallible>(1);
-    let frames = futures_util::stream::unfold(frames, async |mut frames| {
-        let never = frames.recv().await?;
-        Some((Ok::<http_body::Frame<_>, Status>(match never {}), frames))
-    });
+fn endless() -> (Body, mpsc::Sender<NoFrame>) {
+    let (wanted, frames) = mpsc::channel::<NoFrame>(1);
+    let frames = futures_util::stream::unfold(frames, async |mut frames| Some((frames.recv().await?, frames)));
     (Body::new(http_body_util::StreamBody::new(Box::pin(frames))), wanted)
 }
 
@@ -75,7 +78,7 @@ async fn stream(method: &str, before: &[Role], after: &[Role]) -> Option<(Status
     let (request, _says_nothing) = endless();
     let mut service = Authorized::new(ledger.clone(), CloneOnce(Arc::new(tokio::sync::Mutex::new(service))));
     let answered = service.ready().await.unwrap().call(call(method, request)).await.unwrap();
-    assert_eq!(Status::from_header_map(answered.headers()), None, "it is allowed at first");
+    assert!(Status::from_header_map(answered.headers()).is_none(), "it is allowed at first");
     let mut body = answered.into_body();
     let began = Instant::now();
     set_roles(&ledger, after).await;
@@ -132,4 +135,33 @@ async fn a_stream_ends_when_its_role_is_taken_away() {
 async fn a_stream_goes_on_when_its_role_stays() {
     let ended = stream("/pi.agent.v1.NodeAgent/WatchGPIO", &[Role::Gpio, Role::Viewer], &[Role::Gpio]).await;
     assert!(ended.is_none(), "{ended:?}");
+}
+
+/// F4: a store that fails does not keep a thief connected.
+#[tokio::test]
+async fn a_revocation_that_cannot_be_stored_acts_until_the_process_ends() {
+    let (folder, ledger) = ledger();
+    set_roles(&ledger, &[Role::Gpio]).await;
+    // somebody else writes to the store: from now on every commit fails
+    let mut other = Store::open(&folder.path().join("state.db")).unwrap();
+    other.commit(&[], 2).unwrap();
+    let (response, _is_wanted) = endless();
+    let response = Arc::new(std::sync::Mutex::new(Some(response)));
+    let service = service_fn(move |_| {
+        let body = response.lock().unwrap().take().unwrap_or_default();
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let path = "/pi.agent.v1.NodeAgent/WatchGPIO";
+    let mut authorized = Authorized::new(ledger.clone(), CloneOnce(Arc::new(tokio::sync::Mutex::new(service))));
+    let mut body = authorized.call(call(path, Body::empty())).await.unwrap().into_body();
+
+    let mut revoke = tonic::Request::new(RevokeRequest { subject: "operator/bob".into(), reason: String::new() });
+    revoke.extensions_mut().insert(Caller::Identity(Identity::operator("anna".parse().unwrap())));
+    let said = ExclusionsService::new(ledger.clone()).revoke(revoke).await.unwrap_err();
+    assert_eq!(said.code(), Code::Unavailable);
+    assert!(said.message().contains("operator/bob is revoked from now on, but that could not be stored"), "{said:?}");
+    let last = timeout(DEADLINE, body.frame()).await.unwrap().unwrap().unwrap();
+    let status = Status::from_header_map(last.trailers_ref().unwrap()).unwrap();
+    assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "operator/bob was revoked"));
+    assert!(ledger.read().trust_bundle().denied_identities.len() == 1, "nodes are told");
 }
