@@ -199,10 +199,10 @@ impl Acceptor {
         // again, now that it can be ended: it may have been revoked since the handshake's look
         trust.admit(&shown).ok()?;
         // one that expires at this very moment may only renew: it can connect again
-        let expired = self.verifier.expired_key(certificate, self.tls.config().time_provider.current_time()?);
-        let peer = match expired {
-            Some(key) => Peer::Expired(shown.identity, key, address),
-            None => Peer::Certified(shown.identity, address),
+        let now = self.tls.config().time_provider.current_time()?;
+        let peer = match self.verifier.has_expired(certificate, now) {
+            true => Peer::Expired(shown.identity, shown.fingerprint, address),
+            false => Peer::Certified(shown.identity, address),
         };
         Some((peer, session))
     }

@@ -182,15 +182,13 @@ impl ClientVerifier {
         let expired_for = self.guests.as_ref()?.expired_for.as_secs();
         let end = unix(Validity::of(certificate)?.not_after);
         let returns = (1..=expired_for).contains(&now.as_secs().checked_sub(end.as_secs())?);
-        let identity = self.trust.identify(certificate).ok()?;
-        (returns && identity.kind == Kind::Node).then_some(end)
+        let shown = self.trust.read(certificate).ok()?;
+        (returns && shown.identity.kind == Kind::Node).then_some(end)
     }
 
-    /// The public key of a node's certificate that has expired, as a hash, if that is why its holder is let in. Asked
-    /// after the handshake.
-    pub(crate) fn expired_key(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<[u8; 32]> {
-        self.expired(certificate, now)?;
-        public_key_pin(certificate).ok()
+    /// Whether a node's certificate that has expired is all that its holder was let in for. Asked after the handshake.
+    pub(crate) fn has_expired(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
+        self.expired(certificate, now).is_some()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The way to the control plane, for all that the agent asks of it.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mtls::{DialError, Dialer, Expect};
 use proto::control::v1::control_plane_client::ControlPlaneClient;
+use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 pub(crate) struct Link {
     dialer: Dialer,
     address: String,
-    channel: Mutex<Channel>,
+    channel: watch::Sender<Channel>,
 }
 
 impl Link {
@@ -23,20 +23,25 @@ impl Link {
     ///
     /// If `address` is none.
     pub(crate) fn new(dialer: Dialer, address: String) -> Result<Self, DialError> {
-        let channel = Mutex::new(dialer.channel(&address, Expect::Controller)?);
+        let channel = watch::Sender::new(dialer.channel(&address, Expect::Controller)?);
         Ok(Self { dialer, address, channel })
     }
 
     /// For the next call. Do not keep it: after a renewal there is another connection.
     pub(crate) fn client(&self) -> ControlPlaneClient<Channel> {
-        ControlPlaneClient::new(self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        ControlPlaneClient::new(self.channel.borrow().clone())
+    }
+
+    /// Tells when there is another connection, from now on: who has a stream open is to begin it again there.
+    pub(crate) fn changes(&self) -> watch::Receiver<Channel> {
+        self.channel.subscribe()
     }
 
     /// Later calls connect anew and show the certificate of now; those in flight end on the connection that they have.
     pub(crate) fn connect_anew(&self) {
         // the address was good before
         if let Ok(channel) = self.dialer.channel(&self.address, Expect::Controller) {
-            *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = channel;
+            self.channel.send_replace(channel);
         }
     }
 }

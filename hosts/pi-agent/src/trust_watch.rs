@@ -59,6 +59,8 @@ enum Ended {
     Lost(Status),
     /// This node is not wanted any more.
     Revoked,
+    /// There is another connection now, on which this node has shown its next certificate.
+    Renewed,
 }
 
 impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
@@ -77,6 +79,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             match ended {
+                Ended::Renewed => {}
                 Ended::Lost(status) => {
                     let why = mtls::explain(&status).unwrap_or_else(|| status.message().to_owned());
                     tracing::debug!(why, ?pause, "not told of changes of trust for the moment");
@@ -95,6 +98,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     }
 
     async fn listen(&self, acknowledged: &mut Option<u64>) -> Ended {
+        let mut renewed = self.link.changes();
         let request = WatchTrustRequest { instance: self.instance.clone() };
         let mut updates = match self.link.client().watch_trust(request).await {
             Ok(response) => response.into_inner(),
@@ -105,9 +109,15 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             let stored = self.beliefs.latest().roots_version;
             let is_owed = stored.is_some() && stored != *acknowledged;
             // what could not be acknowledged is tried again while nothing new comes
-            let next = match is_owed {
-                true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
-                false => Ok(updates.message().await),
+            let next = async {
+                match is_owed {
+                    true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
+                    false => Ok(updates.message().await),
+                }
+            };
+            let next = tokio::select! {
+                next = next => next,
+                _ = renewed.changed() => return Ended::Renewed,
             };
             match next {
                 Ok(Ok(Some(update))) => self.apply(update),

@@ -108,7 +108,7 @@ impl ControlPlane for ControlPlaneService {
         request: Request<NodeRegistration>,
     ) -> Result<Response<RegistrationResponse>, Status> {
         let caller = caller(&request)?;
-        if let Caller::Identity(who) = &caller {
+        if let Caller::Identity(who) | Caller::Expired(who) = &caller {
             self.check_speaker(&who.name, &request.get_ref().name)?;
         }
         let peer = request.extensions().get::<Peer>().cloned();
