@@ -12,6 +12,7 @@ mod lone;
 mod plain;
 mod proxy;
 mod size;
+mod trust;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
@@ -22,3 +23,4 @@ pub use lone::Lone;
 pub use plain::refusal;
 pub use proxy::{Cut, Proxy};
 pub use size::{Sorted, figure, is_full, seed, size};
+pub use trust::to_node;

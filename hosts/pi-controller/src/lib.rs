@@ -17,6 +17,8 @@ mod links;
 mod live;
 mod own_certificate;
 mod proxy;
+#[cfg(test)]
+mod role_changes;
 mod serve;
 mod standard;
 pub mod store;
