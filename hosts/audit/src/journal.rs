@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::lines::{Header, Lines, ReadError, format_row, parse_row};
@@ -84,10 +84,10 @@ pub struct Journal {
     name: String,
     limits: Limits,
     chain: Chain,
-    file: File,
-    length: u64,
-    /// Something after `length` may be in the file that does not belong there.
-    torn: bool,
+    /// The newest file. It is open only while it is written: a file system can be made read-only in between.
+    path: PathBuf,
+    /// Where it ends, if something may stand after that which does not belong there.
+    torn: Option<u64>,
 }
 
 impl Journal {
@@ -98,7 +98,7 @@ impl Journal {
     /// [`JournalError`]; nothing that was there is changed then.
     pub fn open(folder: &Path, name: &str, limits: Limits) -> Result<(Self, Option<Recovery>), JournalError> {
         let failed = |source| JournalError::Io { path: folder.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        create_folder(folder).map_err(failed)?;
         let lock = File::open(folder).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -113,9 +113,9 @@ impl Journal {
             Some(found) => found.put_aside().and_then(|()| create(folder, name, chain.last())),
             None => create(folder, name, chain.last()),
         };
-        let (file, length) = opened.map_err(failed)?;
+        let path = opened.map_err(failed)?;
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        Ok((Self { folder, _lock: lock, name, limits, chain, file, length, torn: false }, recovery))
+        Ok((Self { folder, _lock: lock, name, limits, chain, path, torn: None }, recovery))
     }
 
     /// The last row; number 0 if there is none.
@@ -131,42 +131,43 @@ impl Journal {
     pub fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut chain = self.chain.clone();
         let text: String = entries.iter().map(|entry| format_row(&chain.append(entry.clone()))).collect();
-        let is_full = self.length + text.len() as u64 > self.limits.file_bytes && self.has_rows();
-        // a file that somebody has deleted takes rows and keeps none
-        if is_full || self.file.metadata()?.nlink() == 0 {
-            self.rotate()?;
+        let mut file = self.file(text.len() as u64)?;
+        let length = file.metadata()?.len();
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // what is there of it is no row: gone at once, or before the next ones
+            self.torn = file.set_len(length).is_err().then_some(length);
+            return Err(error);
         }
-        self.write(text.as_bytes())?;
         self.chain = chain;
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.file.set_len(self.length)?;
+    /// The file for so many bytes more.
+    fn file(&mut self, more: u64) -> io::Result<File> {
+        let file = match OpenOptions::new().append(true).open(&self.path) {
+            // somebody has deleted it
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.rotate(),
+            file => file?,
+        };
+        if let Some(length) = self.torn {
+            file.set_len(length)?;
+            self.torn = None;
         }
-        self.torn = true;
-        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // what is there already is no row: gone at once, or before the next ones
-            self.torn = self.file.set_len(self.length).is_err();
-            return Err(error);
+        let (length, header) = (file.metadata()?.len(), header(&self.name, self.last()).len() as u64);
+        match length > header && length + more > self.limits.file_bytes {
+            true => self.rotate(),
+            false => Ok(file),
         }
-        (self.torn, self.length) = (false, self.length + bytes.len() as u64);
-        Ok(())
     }
 
-    /// More than a header.
-    fn has_rows(&self) -> bool {
-        self.length > header(&self.name, self.last()).len() as u64
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        (self.file, self.length) = create(&self.folder, &self.name, self.chain.last())?;
-        self.torn = false;
+    fn rotate(&mut self) -> io::Result<File> {
+        self.path = create(&self.folder, &self.name, self.chain.last())?;
+        self.torn = None;
         let files = journal_files(&self.folder)?;
         let old = files.len().saturating_sub(self.limits.files.max(1));
-        files[..old].iter().try_for_each(fs::remove_file)
+        files[..old].iter().try_for_each(fs::remove_file)?;
+        OpenOptions::new().append(true).open(&self.path)
     }
 }
 
@@ -216,13 +217,13 @@ impl Newest {
         }
     }
 
-    fn resume(self) -> io::Result<(File, u64)> {
-        let file = OpenOptions::new().append(true).open(self.path)?;
+    fn resume(self) -> io::Result<PathBuf> {
         if self.extra > 0 {
+            let file = OpenOptions::new().append(true).open(&self.path)?;
             file.set_len(self.whole)?;
             file.sync_data()?;
         }
-        Ok((file, self.whole))
+        Ok(self.path)
     }
 
     /// Under a name that sorts before the next file's, which may begin with the same row.
@@ -235,18 +236,27 @@ fn header(name: &str, after: Anchor) -> String {
     Header { chain: name.to_owned(), after, end: None }.format()
 }
 
-/// A new file for what comes after this row, and its length. On an error there is none.
-fn create(folder: &Path, name: &str, after: Anchor) -> io::Result<(File, u64)> {
+/// A new one is durable once the folder that it is in is.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+/// A new file for what comes after this row. On an error there is none.
+fn create(folder: &Path, name: &str, after: Anchor) -> io::Result<PathBuf> {
+    create_folder(folder)?;
     let path = folder.join(format!("{:020}.{SUFFIX}", after.sequence + 1));
     let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
-    let header = header(name, after);
-    let made = file.write_all(header.as_bytes()).and_then(|()| file.sync_all());
+    let made = file.write_all(header(name, after).as_bytes()).and_then(|()| file.sync_all());
     if let Err(error) = made.and_then(|()| File::open(folder)?.sync_all()) {
         let _ = fs::remove_file(&path); // an unfinished one is removed at the next start
         return Err(error);
     }
-    Ok((file, header.len() as u64))
+    Ok(path)
 }
 
 /// The files of a journal's folder, oldest first; none if there is no folder.
