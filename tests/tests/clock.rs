@@ -264,7 +264,7 @@ async fn a_clock_that_was_set_back_makes_no_expired_certificate_good() {
     let acceptor = Acceptor::new(OwnCertificate::new(&server).unwrap(), trust.clone(), None, Limits::default());
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let routes = mtls::server().add_routes(tonic::service::Routes::default());
+    let routes = mtls::server();
     tokio::spawn(mtls::serve(routes, acceptor.unwrap(), listener, std::future::pending()));
     let node = cluster.credentials(&issuer, "node/sim-1", now);
     let call = async |clock: std::sync::Arc<Clock>| {

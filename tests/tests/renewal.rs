@@ -45,7 +45,8 @@ fn to<T>(node: &str, message: T) -> Request<T> {
 
 /// Anna may see the nodes without the controller too.
 fn seen_by_anna() -> Config {
-    let operators = vec![Operator { name: "anna".to_owned(), roles: vec![Right::Viewer] }];
+    let operators =
+        vec![Operator { name: "anna".to_owned(), roles: vec![Right::Viewer], scope: pi_agent::Scope::UNLIMITED }];
     Config { operators, ..Config::default() }
 }
 
@@ -276,7 +277,7 @@ async fn an_expired_certificate_is_good_for_its_renewal_and_nothing_else() {
     let mut control = ControlPlaneClient::new(channel(&expired));
     let reported = control.report_health(proto::control::v1::HealthReport::default()).await.unwrap_err();
     let described = control.register_node(NodeRegistration::default()).await.unwrap_err();
-    let watched = control.watch_trust(proto::control::v1::WatchTrustRequest {}).await.unwrap_err();
+    let watched = control.watch_trust(proto::control::v1::WatchTrustRequest::default()).await.unwrap_err();
     for refused in [reported, described, watched] {
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "CERTIFICATE_EXPIRED"));
     }

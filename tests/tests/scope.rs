@@ -22,7 +22,7 @@ use proto::agent::v1::{
     LogFilter, LogSource, OnConflict, PulseLine, PwmLine, ReadLine, ReleaseAllLines, ScanI2cRequest, ToggleLine,
     TransferI2cRequest, TransferSpiRequest, WatchGpioRequest, WriteLines,
 };
-use tests::{Cluster, Lone, ToNode, claim, figure, operator, proxied, reason, client_of};
+use tests::{Cluster, Lone, ToNode, claim, client_of, figure, operator, proxied, reason};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
