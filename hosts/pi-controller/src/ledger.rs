@@ -12,6 +12,7 @@ use crate::store::{CommitError, Store};
 pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
+    revision: watch::Sender<u64>,
     trust_revision: watch::Sender<u64>,
 }
 
@@ -26,14 +27,19 @@ pub(crate) enum LedgerError {
 
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
+        let revision = watch::Sender::new(control.revision());
         let trust_revision = watch::Sender::new(control.trust_revision());
         let (control, store) = (RwLock::new(control), Arc::new(Mutex::new(store)));
-        Arc::new(Self { control, store, trust_revision })
+        Arc::new(Self { control, store, revision, trust_revision })
     }
 
-    /// Tells when it has changed who is let in, what they may do or whom to believe: the revision of the last commit that did.
-    /// Nodes that describe themselves and rows of the audit change nothing of that.
+    /// Tells when the state has changed: the revision of the last commit.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Tells when it has changed who is let in or what they may do: the revision of the commit that did.
+    pub(crate) fn trust_revisions(&self) -> watch::Receiver<u64> {
         self.trust_revision.subscribe()
     }
 
@@ -46,7 +52,8 @@ impl Ledger {
     /// Keeps somebody out although that cannot be stored, until the process ends.
     pub(crate) fn exclude_unstored(&self, exclusion: Exclusion) {
         self.control.write().unwrap_or_else(PoisonError::into_inner).exclude_unstored(exclusion);
-        // the number stays, and yet whoever waits for another one is to look again
+        // the numbers stay, and yet whoever waits for another one is to look again
+        self.revision.send_modify(|_| {});
         self.trust_revision.send_modify(|_| {});
     }
 
@@ -68,6 +75,7 @@ impl Ledger {
             if !changes.is_empty() {
                 store.commit(&changes, revision)?;
                 ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+                ledger.revision.send_replace(revision);
                 let trust = ledger.read().trust_revision();
                 ledger.trust_revision.send_if_modified(|known| std::mem::replace(known, trust) != trust);
             }

@@ -45,17 +45,16 @@ impl NodeAgentProxy {
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let node = named_node(&parts.headers)?;
-        let changes = self.ledger.revisions(); // before the first look
+        let changes = self.ledger.trust_revisions(); // before the first look
         let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let caller = parts.extensions.get::<Caller>();
-        // what the node is told of is read after this, so that a change in between ends the stream and is not missed
-        let streaming = is_stream(parts.uri.path());
-        let withdrawal = streaming.then(|| self.withdrawal(&node, caller, changes.clone()));
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers(parts.headers, caller, &self.ledger.read())?;
+        let streaming = is_stream(onward.uri().path());
+        let withdrawal = streaming.then(|| self.withdrawal(&node, caller, changes.clone()));
         if let Some(withdrawal) = &withdrawal {
             onward = withdrawal.request(onward);
         }
