@@ -32,7 +32,7 @@ pub(crate) fn admit_by(ledger: &Arc<Ledger>, trust: &Trust) {
 
 /// Ends connections from and to those who are kept out, after each change; for ever.
 pub(crate) async fn enforce(ledger: Arc<Ledger>, sessions: Arc<Sessions>, links: Arc<Links>) {
-    let mut changes = ledger.revisions();
+    let mut changes = ledger.trust_revisions();
     let mut tidy = interval(TIDY);
     tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -14,6 +14,7 @@ pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
     recorder: Recorder,
+    revision: watch::Sender<u64>,
     trust_revision: watch::Sender<u64>,
 }
 
@@ -28,10 +29,11 @@ pub(crate) enum LedgerError {
 
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
+        let revision = watch::Sender::new(control.revision());
         let trust_revision = watch::Sender::new(control.trust_revision());
         let store = Arc::new(Mutex::new(store));
         let recorder = Recorder::start(store.clone());
-        Arc::new(Self { control: RwLock::new(control), store, recorder, trust_revision })
+        Arc::new(Self { control: RwLock::new(control), store, revision, recorder, trust_revision })
     }
 
     /// What goes into the audit without a decision.
@@ -39,9 +41,13 @@ impl Ledger {
         &self.recorder
     }
 
-    /// Tells when it has changed who is let in, what they may do or whom to believe: the revision of the last commit that did.
-    /// Nodes that describe themselves and rows of the audit change nothing of that.
+    /// Tells when the state has changed: the revision of the last commit.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Tells when it has changed who is let in or what they may do: the revision of the commit that did.
+    pub(crate) fn trust_revisions(&self) -> watch::Receiver<u64> {
         self.trust_revision.subscribe()
     }
 
@@ -54,7 +60,8 @@ impl Ledger {
     /// Keeps somebody out although that cannot be stored, until the process ends.
     pub(crate) fn exclude_unstored(&self, exclusion: Exclusion) {
         self.control.write().unwrap_or_else(PoisonError::into_inner).exclude_unstored(exclusion);
-        // the number stays, and yet whoever waits for another one is to look again
+        // the numbers stay, and yet whoever waits for another one is to look again
+        self.revision.send_modify(|_| {});
         self.trust_revision.send_modify(|_| {});
     }
 
@@ -76,6 +83,7 @@ impl Ledger {
             if !changes.is_empty() {
                 store.commit(&changes, revision)?;
                 ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+                ledger.revision.send_replace(revision);
                 let trust = ledger.read().trust_revision();
                 ledger.trust_revision.send_if_modified(|known| std::mem::replace(known, trust) != trust);
             }

@@ -46,7 +46,7 @@ impl NodeAgentProxy {
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let node = named_node(&parts.headers)?;
-        let changes = self.ledger.revisions(); // before the first look
+        let changes = self.ledger.trust_revisions(); // before the first look
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or_else(|| Status::internal("the call was not authorized"))?;
         let rights = self.ledger.read().rights_on(caller, parts.uri.path(), &node);
