@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
 
@@ -62,6 +63,12 @@ pub enum Denied {
         /// Whose method it is.
         needs: Kind,
     },
+    /// The node waits for approval.
+    #[error("node/{0} waits for approval: pictl node approve {0}")]
+    Pending(Name),
+    /// They are locked or revoked.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -93,7 +100,9 @@ impl Control {
     }
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+        self.check_excluded(who, access)?;
         self.check_known(who)?;
+        self.check_approved(who, access)?;
         match (access, who.kind) {
             (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission, true),
             (Access::Within(permission), Kind::Operator) => self.check_role(&who.name, permission, false),
@@ -106,11 +115,31 @@ impl Control {
         }
     }
 
+    /// The handshake has asked as well; a connection may be older than the revocation.
+    fn check_excluded(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
+        match self.exclusion(who).map(|exclusion| exclusion.kind) {
+            None => Ok(()),
+            Some(ExclusionKind::Revoked) => Err(Excluded::Revoked(who.clone())),
+            // a locked node reports, but gets no certificate and moves nowhere else
+            Some(ExclusionKind::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who.clone())),
+        }
+    }
+
     /// A certificate outlives the removal of its holder by days; the tables do not.
     fn check_known(&self, who: &Identity) -> Result<(), Denied> {
         match who.kind {
             Kind::Node if self.node(&who.name).is_none() => Err(Denied::UnknownNode(who.name.clone())),
             Kind::Operator if self.operator(&who.name).is_none() => Err(Denied::UnknownOperator(who.name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node that waits for approval may ask again and renew.
+    fn check_approved(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+        let node = (who.kind == Kind::Node).then(|| self.node(&who.name)).flatten();
+        match node {
+            Some(node) if node.pending && access != Access::NodeOrToken => Err(Denied::Pending(who.name.clone())),
             _ => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use crate::certificate::{Certificate, Lifetime};
 use crate::control::{Change, Control, Decision};
 use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
-use crate::node::Node;
+use crate::node::{Inventory, Node};
 use crate::registration::{Presented, RegisterRefusal, Registered, Registration};
 use crate::token::{TokenId, TokenRecord};
 
@@ -16,6 +16,8 @@ pub(crate) struct Grant {
     pub(crate) action: &'static str,
     pub(crate) node: Node,
     pub(crate) used: Option<TokenRecord>,
+    /// What becomes of the key of before.
+    pub(crate) replaced: Option<Change>,
 }
 
 impl Control {
@@ -38,7 +40,7 @@ impl Control {
         };
         match granted {
             Ok(grant) => self.grant(now, who, grant),
-            Err(refusal) => refuse(now, who, request.name, refusal),
+            Err(refusal) => self.refuse(now, who, &request, refusal),
         }
     }
 
@@ -53,15 +55,24 @@ impl Control {
     }
 
     fn grant(&self, now: SystemTime, who: String, grant: Grant) -> Decision<Result<Registered, RegisterRefusal>> {
-        let Grant { action, node, used } = grant;
+        let Grant { action, node, used, replaced } = grant;
         let mut registered = self.registered(&node);
         if used.is_none() && self.node(&node.name) == Some(&node) {
             return Decision { changes: vec![], answer: Ok(registered) };
         }
         registered.revision = self.next_revision();
         let row = audit_row(now, who, action, &node.name, Outcome::Allowed, String::new());
+        // only joining anew gets here with a revoked name
+        let subject = Identity::node(node.name.clone());
+        let back = self.is_revoked(&subject).then_some(Change::DropExclusion(subject));
         let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
-        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).collect();
+        let changes = used
+            .map(Change::PutToken)
+            .into_iter()
+            .chain([node, Change::Audit(row)])
+            .chain(replaced)
+            .chain(back)
+            .collect();
         Decision { changes, answer: Ok(registered) }
     }
 
@@ -73,8 +84,34 @@ impl Control {
             roots: self.trust_bundle().roots,
             not_after: node.certificate.not_after,
             renew_at: node.certificate.renew_at(),
+            pending: node.pending,
             revision: self.revision(),
         }
+    }
+
+    /// Locks a node whose key another board has shown; nothing if it is kept out already.
+    fn lock_clone(&self, now: SystemTime, node: &Node, other: &Inventory) -> Vec<Change> {
+        let subject = Identity::node(node.name.clone());
+        let why = node.describe_other_board(other);
+        // who showed the key did it
+        self.quarantine(now, &subject, &node.name, &why).changes
+    }
+
+    fn refuse(
+        &self,
+        now: SystemTime,
+        who: String,
+        request: &Registration,
+        refusal: RegisterRefusal,
+    ) -> Decision<Result<Registered, RegisterRefusal>> {
+        let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
+        let row = Change::Audit(audit_row(now, who, "register", &request.name, outcome, refusal.to_string()));
+        let locked = match &refusal {
+            RegisterRefusal::Clone(name) => self.node(name).map(|node| self.lock_clone(now, node, &request.inventory)),
+            _ => None,
+        };
+        let changes = locked.filter(|locked| !locked.is_empty()).unwrap_or_else(|| vec![row]);
+        Decision { changes, answer: Err(refusal) }
     }
 }
 
@@ -83,17 +120,6 @@ pub(crate) fn check_endpoints(request: &Registration) -> Result<(), RegisterRefu
         0..=Registration::MAX_ENDPOINTS => Ok(()),
         many => Err(RegisterRefusal::Endpoints(many)),
     }
-}
-
-fn refuse(
-    now: SystemTime,
-    who: String,
-    name: Name,
-    refusal: RegisterRefusal,
-) -> Decision<Result<Registered, RegisterRefusal>> {
-    let outcome = if refusal.is_alarm() { Outcome::Alarm } else { Outcome::Denied };
-    let row = audit_row(now, who, "register", &name, outcome, refusal.to_string());
-    Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) }
 }
 
 fn audit_row(at: SystemTime, who: String, action: &str, node: &Name, outcome: Outcome, detail: String) -> AuditRow {

@@ -1,6 +1,7 @@
-//! What a node says about itself for others to select it by.
+//! What a node is selected by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::text::{Text, TextError};
 
@@ -45,9 +46,58 @@ impl Labels {
         self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These labels and those of `below` whose key is not among these.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelsError::TooMany`].
+    pub fn over(&self, below: &Labels) -> Result<Labels, LabelsError> {
+        let mut both = below.0.clone();
+        both.extend(self.0.clone());
+        if both.len() > Labels::MAX { Err(LabelsError::TooMany(both.len())) } else { Ok(Labels(both)) }
+    }
+
+    /// These labels and, up to [`Labels::MAX`], those of `own` whose key is not among these.
+    pub(crate) fn and_as_many_of(&self, own: &Labels) -> Labels {
+        let mut all = self.0.clone();
+        for (key, value) in &own.0 {
+            if all.len() < Labels::MAX {
+                all.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        Labels(all)
+    }
+
+    /// These labels without those that `others` has just so.
+    pub(crate) fn without(&self, others: &Labels) -> Labels {
+        Labels(self.0.iter().filter(|(key, value)| others.0.get(*key) != Some(value)).map(cloned).collect())
+    }
+
+    pub(crate) fn without_keys(&self, keys: &BTreeSet<Text>) -> Labels {
+        Labels(self.0.iter().filter(|(key, _)| !keys.contains(*key)).map(cloned).collect())
+    }
+
     /// Key and value of each label, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+fn cloned((key, value): (&Text, &Text)) -> (Text, Text) {
+    (key.clone(), value.clone())
+}
+
+/// `key=value, key=value`, or `none`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<_> = self.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        f.write_str(if pairs.is_empty() { "none" } else { "" })?;
+        f.write_str(&pairs.join(", "))
     }
 }
 

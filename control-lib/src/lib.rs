@@ -12,14 +12,18 @@
 //!
 //! The operating system is asked for one thing only, random numbers: keys, serial numbers and signatures need them.
 
+mod approval;
+mod attempts;
 mod audit;
 mod authorize;
+mod board;
 mod bundle;
 mod certificate;
 mod control;
 mod csr;
 mod endpoint;
 mod enrol;
+mod exclusion;
 mod grants;
 mod identity;
 mod issuer;
@@ -34,12 +38,16 @@ mod presence;
 mod profile;
 mod registration;
 mod renew;
+mod revocation;
 mod rights;
 mod scope;
 mod selector;
 mod text;
 mod token;
+mod tokens;
 
+pub use approval::ApprovalRefusal;
+pub use attempts::Attempts;
 pub use audit::{AuditRow, Outcome, UnknownOutcome};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
@@ -47,6 +55,7 @@ pub use certificate::{Certificate, Lifetime, LifetimeError};
 pub use control::{Change, Control, Decision};
 pub use csr::CsrError;
 pub use endpoint::{Endpoint, EndpointError};
+pub use exclusion::{Excluded, Exclusion, ExclusionKind, RevokedKey, Shown, UnknownExclusionKind};
 pub use grants::Grants;
 pub use identity::{ClusterId, Identity, IdentityError, Kind, LabelError, Name};
 pub use issuer::{CaKey, CreateCaError, IssueError, Issuer, OpenCaError};
@@ -58,8 +67,10 @@ pub use operator_certificate::RenewOperatorRefusal;
 pub use permission::{Access, METHODS, Permission, Role, UnknownRole, access};
 pub use presence::{Arrival, Presence, Report, State};
 pub use registration::{Presented, RegisterRefusal, Registered, Registration};
+pub use revocation::{ExclusionDecision, ExclusionRefusal};
 pub use rights::NodeRights;
 pub use scope::{Names, Scope, ScopeError};
 pub use selector::{Selector, SelectorError};
 pub use text::{Text, TextError};
-pub use token::{CreateTokenRefusal, TokenId, TokenIdError, TokenRecord, TokenSpec};
+pub use token::{TokenId, TokenIdError, TokenRecord};
+pub use tokens::{CreateTokenRefusal, RevokeTokenRefusal, TokenSpec};

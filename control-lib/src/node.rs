@@ -50,8 +50,15 @@ pub struct Node {
     pub certificate: Certificate,
     /// What it is.
     pub inventory: Inventory,
-    /// What it can be selected by.
+    /// Whether it still waits for an operator's approval. Until then it may only ask again and renew.
+    pub pending: bool,
+    /// What it is selected by, also where rights depend on it: `assigned`, and below that what the node says of itself
+    /// where `own_labels` allows it.
     pub labels: Labels,
+    /// The labels that operators gave it, by its token or later.
+    pub assigned: Labels,
+    /// Whether its token allowed it labels of its own.
+    pub own_labels: bool,
     /// Where it can be dialled, at most 8, the best first; empty if it dials out itself.
     pub endpoints: Vec<Endpoint>,
     /// The token that it joined with.

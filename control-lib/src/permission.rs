@@ -21,7 +21,7 @@ pub enum Role {
     Provision,
     /// Everything.
     Admin,
-    /// Making join tokens.
+    /// Join tokens and approvals.
     Enroller,
 }
 
@@ -85,7 +85,7 @@ pub enum Permission {
     Exec,
     /// Provisioning.
     Provision,
-    /// Making join tokens.
+    /// Making join tokens and taking them back; approving and rejecting nodes.
     Enrol,
     /// Everything that changes who is trusted, and with what.
     Administer,
@@ -147,7 +147,15 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
-    ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Enrolment/ApproveNode", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Exclusions/Lock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Revoke", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Unlock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Tokens/CreateToken", Access::Within(Permission::Enrol)),
+    ("/pi.fleet.v1.Tokens/ListTokens", Access::Operator(Permission::Enrol)),
+    ("/pi.fleet.v1.Tokens/RevokeToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Within(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Within(Permission::View)),
     ("/pi.fleet.v1.Operators/AddOperator", Access::Within(Permission::Administer)),

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::csr::CsrError;
 use crate::endpoint::Endpoint;
+use crate::exclusion::Excluded;
 use crate::identity::Name;
 use crate::issuer::IssueError;
 use crate::key::PublicKey;
@@ -33,7 +34,7 @@ pub struct Registration {
     pub csr: Option<Vec<u8>>,
     /// What it is; replaces what it said before.
     pub inventory: Inventory,
-    /// What it can be selected by; replaces what it said before.
+    /// What it would be selected by. Taken where its token allowed labels of its own, below those that operators assign.
     pub labels: Labels,
     /// Where it can be dialled, at most [`Registration::MAX_ENDPOINTS`]; replaces what it said before.
     pub endpoints: Vec<Endpoint>,
@@ -66,6 +67,8 @@ pub struct Registered {
     pub not_after: SystemTime,
     /// When it should ask for the next one: at half of the lifetime.
     pub renew_at: SystemTime,
+    /// Whether it has to wait for an operator's approval.
+    pub pending: bool,
     /// The cluster's revision that this answer belongs to.
     pub revision: u64,
 }
@@ -79,6 +82,9 @@ pub enum RegisterRefusal {
     /// The token's time is over.
     #[error("ask for a new token: {0} has expired")]
     TokenExpired(TokenId),
+    /// An operator took the token back.
+    #[error("ask for a new token: {0} was revoked")]
+    TokenRevoked(TokenId),
     /// The token has no use left, and the node that asks is not one that it enrolled. Raises an alarm.
     #[error("ask for a new token: {0} is used up, by another key")]
     TokenUsed(TokenId),
@@ -88,9 +94,22 @@ pub enum RegisterRefusal {
         /// The name that the token is for.
         bound: Name,
     },
-    /// A node of that name is enrolled with another key.
-    #[error("choose another name: node/{0} is enrolled with another key")]
+    /// The token is for another board. Says nothing of that one: its serial number is what a thief would need.
+    #[error("join from the board that the token is bound to: this one has another serial number")]
+    TokenBoard,
+    /// A node of that name is enrolled with another key, and the token is not one to replace it.
+    #[error(
+        "choose another name, or have a token made for this one (--name {0}): node/{0} is enrolled with another key"
+    )]
     NameTaken(Name),
+    /// The board is enrolled under another name.
+    #[error("join as {0}: this board is enrolled under that name; or have it revoked first")]
+    BoardTaken(Name),
+    /// The key is one node's, the board another: an image was copied, key and all. Raises an alarm.
+    #[error(
+        "make a new key: this one is that of node/{0}, which is another board; it is locked until an admin has looked"
+    )]
+    Clone(Name),
     /// Another node is enrolled with that key: an image was copied, key and all. Raises an alarm.
     #[error("make a new key: this one is that of node/{0}")]
     KeyTaken(Name),
@@ -100,6 +119,9 @@ pub enum RegisterRefusal {
     /// A node spoke of another one.
     #[error("register as {0}: a node speaks for itself only")]
     OtherName(Name),
+    /// The node or its key is kept out. A revoked key raises an alarm.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// Joining takes a certificate request.
     #[error("send a certificate request for the node's own key")]
     CsrMissing,
@@ -117,6 +139,10 @@ pub enum RegisterRefusal {
 impl RegisterRefusal {
     /// Whether somebody may be using what is not theirs, so that a person should look at it.
     pub fn is_alarm(&self) -> bool {
-        matches!(self, RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_))
+        match self {
+            RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_) | RegisterRefusal::Clone(_) => true,
+            RegisterRefusal::Excluded(excluded) => excluded.is_for_good(),
+            _ => false,
+        }
     }
 }

@@ -2,18 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::audit::{AuditRow, Outcome};
-use crate::control::{Change, Control, Decision};
 use crate::identity::{Identity, Name};
-
-/// The longest a token can live.
-const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The most nodes that one token can enrol.
-const MAX_USES: u32 = 1000;
+use crate::labels::Labels;
+use crate::text::Text;
 
 /// The name of a token: 16 characters of base32 in lower case, the start of its public key's SHA-256.
 ///
@@ -60,10 +55,23 @@ pub struct TokenRecord {
     pub public_key: [u8; 32],
     /// The first moment at which it is no longer good.
     pub expires: SystemTime,
+    /// How many nodes it was made for.
+    pub uses: u32,
     /// How many more nodes it can enrol.
     pub uses_left: u32,
     /// The only name that it can enrol; any name if absent.
     pub bound_name: Option<Name>,
+    /// The serial number of the only board that it can enrol; any board if absent. A board says its serial number itself:
+    /// this keeps boards from being mixed up, and thieves out as far as they do not know the number.
+    pub bound_serial: Option<Text>,
+    /// The labels that its nodes are assigned.
+    pub labels: Labels,
+    /// Whether its nodes may add labels of their own. Rights that are limited by label then depend on what a node says.
+    pub own_labels: bool,
+    /// Whether its nodes wait until an operator approves them.
+    pub approval: bool,
+    /// When an operator took it back; absent if nobody did.
+    pub revoked_at: Option<SystemTime>,
     /// Who had it made.
     pub created_by: Identity,
     /// When it was made.
@@ -71,83 +79,8 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
-    /// Whether its time is not over. Says nothing of the uses that are left.
+    /// Whether its time is not over and nobody took it back. Says nothing of the uses that are left.
     pub fn is_live(&self, now: SystemTime) -> bool {
-        now < self.expires
-    }
-}
-
-/// What a new token is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenSpec {
-    /// The Ed25519 public key of the seed, which stays with whoever drew it.
-    pub public_key: [u8; 32],
-    /// How long it lives from now: more than 0, at most 7 days.
-    pub ttl: Duration,
-    /// How many nodes it can enrol: 1 to 1000.
-    pub uses: u32,
-    /// The only name that it can enrol.
-    pub bound_name: Option<Name>,
-}
-
-/// Why no token was made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CreateTokenRefusal {
-    /// The lifetime is 0 or too long.
-    #[error("choose a lifetime of at most 7 days")]
-    Ttl,
-    /// The number of uses is out of range.
-    #[error("choose 1 to 1000 uses")]
-    Uses,
-    /// The key is that of a token that was made before, live or not.
-    #[error("draw a new seed: the token {0} has this key")]
-    Exists(TokenId),
-}
-
-impl Control {
-    /// Makes a join token. Whether `who` may is asked of [`Control::authorize`] before.
-    pub fn create_token(
-        &self,
-        now: SystemTime,
-        who: &Identity,
-        spec: TokenSpec,
-    ) -> Decision<Result<TokenRecord, CreateTokenRefusal>> {
-        let id = TokenId::of(&spec.public_key);
-        let row = |outcome, detail| AuditRow {
-            at: now,
-            who: who.to_string(),
-            action: "token.create".into(),
-            subject: format!("token/{id}"),
-            outcome,
-            detail,
-        };
-        if let Err(refusal) = self.check_token(&spec) {
-            let row = row(Outcome::Denied, refusal.to_string());
-            return Decision { changes: vec![Change::Audit(row)], answer: Err(refusal) };
-        }
-        let record = TokenRecord {
-            id,
-            public_key: spec.public_key,
-            expires: now + spec.ttl,
-            uses_left: spec.uses,
-            bound_name: spec.bound_name,
-            created_by: who.clone(),
-            created_at: now,
-        };
-        let row = row(Outcome::Allowed, format!("{} uses, {} s", spec.uses, spec.ttl.as_secs()));
-        Decision { changes: vec![Change::PutToken(record.clone()), Change::Audit(row)], answer: Ok(record) }
-    }
-
-    fn check_token(&self, spec: &TokenSpec) -> Result<(), CreateTokenRefusal> {
-        if spec.ttl.is_zero() || spec.ttl > MAX_TTL {
-            return Err(CreateTokenRefusal::Ttl);
-        }
-        if !(1..=MAX_USES).contains(&spec.uses) {
-            return Err(CreateTokenRefusal::Uses);
-        }
-        match self.token(&spec.public_key) {
-            Some(token) => Err(CreateTokenRefusal::Exists(token.id)),
-            None => Ok(()),
-        }
+        now < self.expires && self.revoked_at.is_none()
     }
 }

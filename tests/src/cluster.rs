@@ -4,11 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use control_lib::{Identity, Issuer, Lifetime, PublicKey};
-use mtls::{CertificateDer, Context, Credentials, Dialer, JoinToken, OwnCertificate, OwnKey, Trust};
+use control_lib::{AuditRow, Identity, Issuer, Lifetime, PublicKey};
+use mtls::{CertificateDer, Context, Credentials, Dialer, Expect, JoinToken, OwnCertificate, OwnKey, Trust};
+use pi_controller::store::Store;
 use pi_controller::{Config, ServeError, TokenWish, create_token, init};
 use pi_sim::Fleet;
 use pictl::Exit;
+use proto::fleet::v1::CreateTokenRequest;
+use proto::fleet::v1::tokens_client::TokensClient;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -58,6 +61,10 @@ impl Cluster {
     pub async fn restart(&mut self) {
         drop(self.stop.take());
         (&mut self.serving).await.expect("the controller's task").expect("a clean end");
+        self.bind_and_serve().await;
+    }
+
+    async fn bind_and_serve(&mut self) {
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -67,6 +74,17 @@ impl Cluster {
         };
         let (stop, serving) = serve(&self.controller_state(), listener);
         (self.stop, self.serving) = (Some(stop), serving);
+    }
+
+    /// Ends the controller as a power cut would, and starts it again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn crash(&mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await; // it was
+        self.bind_and_serve().await;
     }
 
     /// A folder of its own below the cluster's.
@@ -92,6 +110,34 @@ impl Cluster {
     pub async fn token(&self, uses: u32) -> JoinToken {
         let wish = TokenWish { lifetime: Duration::from_secs(600), uses, name: None };
         create_token(&self.admin(), wish).await.expect("a token")
+    }
+
+    /// A token after this wish, and the secret of it.
+    ///
+    /// # Panics
+    ///
+    /// If the controller refuses.
+    pub async fn token_with(&self, wish: CreateTokenRequest) -> (JoinToken, Vec<u8>) {
+        let seed = JoinToken::new_seed().expect("a seed");
+        let secret = seed.to_vec();
+        let admin = Context::load(&self.admin()).expect("the context");
+        let channel =
+            admin.dialer().expect("a dialer").channel(&admin.controller, Expect::Controller).expect("an address");
+        let public_key = JoinToken::public_key_of(&seed).expect("a key").to_vec();
+        let made = TokensClient::new(channel).create_token(CreateTokenRequest { public_key, ..wish }).await;
+        let made = made.expect("a token").into_inner();
+        let pin = made.ca_public_key_sha256.try_into().expect("a pin");
+        (JoinToken::new(&made.cluster_id, pin, &made.token_id, seed).expect("a token"), secret)
+    }
+
+    /// What the controller has written down, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be read.
+    pub fn audit(&self) -> Vec<AuditRow> {
+        let store = Store::open(&self.controller_state().join("state.db")).expect("the store");
+        store.audit(0, u32::MAX).expect("the audit").into_iter().map(|(_, row)| row).collect()
     }
 
     /// `count` simulated nodes that have joined, and that the controller knows how to reach.

@@ -55,12 +55,20 @@ const MATRIX: &str = "
     .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Fleet/CreateToken
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/AddOperator
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ChangeRoles
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/ListOperators
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/GetOperator
     x      x    x    x    x     x         x     x        .    .          .     /pi.fleet.v1.Operators/RenewCertificate
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/CreateToken
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/ListTokens
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/RevokeToken
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/ApproveNode
+    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/RejectNode
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Enrolment/LabelNode
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Lock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Unlock
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

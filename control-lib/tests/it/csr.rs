@@ -1,11 +1,15 @@
 //! Certificate requests: two kinds of keys, one encoding each, and no input that panics.
 
-use control_lib::{CsrError, KeyError, PublicKey};
+use control_lib::{CsrError, KeyError, Presented, PublicKey, Registration};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SanType,
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::{csr, key};
+use crate::{HOUR, TOKEN, control_with_token, csr, key, request, start};
 
 fn ed25519() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()
@@ -31,6 +35,7 @@ fn what_openssl_writes_is_read() {
 fn other_keys_are_refused() {
     let refused = |der: &[u8]| PublicKey::from_csr(der).unwrap_err();
     let other_key = CsrError::Key(KeyError::Algorithm);
+    assert_eq!(refused(include_bytes!("csr/rsa-512.der")), other_key);
     assert_eq!(refused(include_bytes!("csr/rsa-2048.der")), other_key);
     assert_eq!(refused(include_bytes!("csr/p-384.der")), other_key);
     assert_eq!(refused(include_bytes!("csr/p-521.der")), other_key);
@@ -68,6 +73,46 @@ fn a_key_comes_out_of_a_certificate() {
     assert_eq!(PublicKey::from_certificate(&trailing), Err(KeyError::Certificate));
     assert_eq!(PublicKey::from_certificate(&csr(&key)), Err(KeyError::Certificate));
     assert_eq!(PublicKey::from_spki(&key.subject_public_key_info()[1..]), Err(KeyError::Algorithm));
+}
+
+/// A request for a CA, an operator's identity, another node's, and every usage.
+fn wishes(key: &KeyPair) -> Vec<u8> {
+    let mut wish = CertificateParams::new(["c1.controller.greenhouse".into(), "192.0.2.1".into()]).unwrap();
+    for uri in ["spiffe://greenhouse/operator/admin", "spiffe://greenhouse/node/pi-8"] {
+        wish.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+    }
+    wish.distinguished_name.push(DnType::CommonName, "admin");
+    wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    wish.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any, ExtendedKeyUsagePurpose::CodeSigning];
+    wish.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], b"\x0c\x05admin".to_vec()));
+    wish.serialize_request(key).unwrap().der().to_vec()
+}
+
+/// What is signed, with the serial number, which is random, overwritten.
+fn without_serial(certificate: &[u8]) -> Vec<u8> {
+    let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
+    let (mut signed, serial) = (parsed.tbs_certificate.as_ref().to_vec(), parsed.raw_serial());
+    let at = signed.windows(serial.len()).position(|window| window == serial).unwrap();
+    signed[at..at + serial.len()].fill(0);
+    signed
+}
+
+#[test]
+fn s5_a_request_that_wishes_for_more_is_answered_byte_for_byte_as_one_that_wishes_for_nothing() {
+    let (control, key) = (control_with_token(1), key());
+    let answer = |csr| {
+        let request = Registration { csr: Some(csr), ..request("pi-7", &key) };
+        let presented = Presented::Token { public_key: &TOKEN };
+        without_serial(&control.register(start() + HOUR, presented, request).answer.unwrap().certificate)
+    };
+    // a random number has a byte less once in a while, and then so has the certificate
+    let plain: Vec<_> = (0..20).map(|_| answer(csr(&key))).collect();
+    assert!(plain.contains(&answer(wishes(&key))));
+    let other = Registration { csr: Some(csr(&crate::key())), ..request("pi-8", &crate::key()) };
+    let presented = Presented::Token { public_key: &TOKEN };
+    let other = control.register(start() + HOUR, presented, other).answer.unwrap().certificate;
+    assert!(!plain.contains(&without_serial(&other)), "the control: another certificate is told apart");
 }
 
 proptest! {

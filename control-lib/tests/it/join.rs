@@ -1,9 +1,12 @@
 //! Joining with a token: once, by one board, for one name.
 
-use control_lib::{Change, CsrError, Outcome, Presented, PublicKey, RegisterRefusal, Registration, TokenId, TokenSpec};
+use control_lib::{
+    Change, Control, CsrError, Outcome, Presented, PublicKey, RegisterRefusal, Registration, TokenId, TokenSpec,
+};
 
 use crate::{
-    DAY, HOUR, OTHER_TOKEN, TOKEN, audit, control_with_token, csr, join, key, make_token, name, refused, request, start,
+    DAY, HOUR, OTHER_TOKEN, TOKEN, anna, audit, commit, control_with_token, csr, join, key, make_token, name, refused,
+    request, request_of, start, token_spec,
 };
 
 const BY_TOKEN: Presented<'static> = Presented::Token { public_key: &TOKEN };
@@ -125,7 +128,7 @@ fn an_unknown_or_expired_token_is_refused() {
 fn a_bound_token_enrols_its_name_only() {
     let mut control = control_with_token(1);
     let bound_name = Some(name("pi-7"));
-    make_token(&mut control, TokenSpec { public_key: OTHER_TOKEN, ttl: DAY, uses: 1, bound_name });
+    make_token(&mut control, TokenSpec { bound_name, ..token_spec(OTHER_TOKEN) });
     let by_bound = Presented::Token { public_key: &OTHER_TOKEN };
     let refusal = refused(control.register(start(), by_bound, request("pi-8", &key())), Outcome::Denied);
     assert!(matches!(refusal, RegisterRefusal::TokenBound { bound } if bound == name("pi-7")));
@@ -151,11 +154,106 @@ fn a_second_token_lets_the_same_key_join_again() {
     let mut control = control_with_token(1);
     let key = key();
     let first = join(&mut control, "pi-7", &key).unwrap();
-    make_token(&mut control, TokenSpec { public_key: OTHER_TOKEN, ttl: DAY, uses: 1, bound_name: None });
+    make_token(&mut control, token_spec(OTHER_TOKEN));
     let by_other = Presented::Token { public_key: &OTHER_TOKEN };
     let decision = control.register(start() + HOUR * 2, by_other, request("pi-7", &key));
     control.apply(decision.changes);
     assert_ne!(decision.answer.unwrap().certificate, first.certificate);
     assert_eq!(control.token(&OTHER_TOKEN).unwrap().uses_left, 0);
     assert_eq!(control.nodes().len(), 1);
+}
+
+#[test]
+fn a_token_that_was_taken_back_is_refused() {
+    let mut control = control_with_token(1);
+    let decision = control.revoke_token(start(), &anna(), TokenId::of(&TOKEN));
+    commit(&mut control, decision).unwrap();
+    assert!(!control.live_token(start(), &TOKEN), "its holder is not even let in");
+    let decision = control.register(start(), BY_TOKEN, request("pi-7", &key()));
+    assert!(matches!(refused(decision, Outcome::Denied), RegisterRefusal::TokenRevoked(_)));
+}
+
+#[test]
+fn a_token_bound_to_a_board_enrols_that_board_only_and_does_not_say_which() {
+    let mut control = control_with_token(1);
+    make_token(&mut control, TokenSpec { bound_serial: Some("1000f00d".parse().unwrap()), ..token_spec(OTHER_TOKEN) });
+    let by_bound = Presented::Token { public_key: &OTHER_TOKEN };
+    for other in ["", "1000f00e"] {
+        let decision = control.register(start(), by_bound, request_of("pi-7", &key(), other));
+        let refusal = refused(decision, Outcome::Denied);
+        assert!(matches!(refusal, RegisterRefusal::TokenBoard) && !refusal.to_string().contains("f00d"));
+    }
+    assert!(control.register(start(), by_bound, request_of("pi-7", &key(), "1000f00d")).answer.is_ok());
+}
+
+/// `pi-7` on the board `1000f00d`, and a token made after it joined.
+fn re_imaged(spec: TokenSpec) -> Control {
+    let mut control = control_with_token(2);
+    let first = control.register(start() + HOUR, BY_TOKEN, request_of("pi-7", &key(), "1000f00d"));
+    commit(&mut control, first).unwrap();
+    let decision = control.create_token(start() + HOUR * 2, &anna(), spec);
+    commit(&mut control, decision).unwrap();
+    control
+}
+
+const BY_OTHER: Presented<'static> = Presented::Token { public_key: &OTHER_TOKEN };
+
+#[test]
+fn a_board_with_a_new_image_takes_its_name_back_with_a_fresh_token() {
+    let mut control = re_imaged(token_spec(OTHER_TOKEN));
+    let (before, new_key) = (control.node(&name("pi-7")).unwrap().clone(), key());
+    let decision = control.register(start() + HOUR * 3, BY_OTHER, request_of("pi-7", &new_key, "1000f00d"));
+    commit(&mut control, decision).unwrap();
+    let node = control.node(&name("pi-7")).unwrap();
+    assert_eq!(node.public_key, PublicKey::from_csr(&csr(&new_key)).unwrap());
+    assert_ne!(node.public_key, before.public_key);
+    assert_eq!((control.nodes().len(), node.registered_at), (1, start() + HOUR * 3));
+    // the old key is let in no more
+    let void: Vec<_> = control.revoked_keys().map(|key| key.fingerprint).collect();
+    assert_eq!(void, [before.public_key.fingerprint()]);
+    // the key is found again under the new node, the old one's is free
+    let again = control.register(start() + HOUR * 4, BY_OTHER, request_of("pi-7", &new_key, "1000f00d"));
+    assert_eq!((again.changes.len(), again.answer.is_ok()), (0, true));
+}
+
+#[test]
+fn a_new_key_does_not_take_a_name_over_without_a_token_meant_for_it() {
+    let taken = |control: &Control, by, serial| {
+        let refusal =
+            refused(control.register(start() + HOUR * 3, by, request_of("pi-7", &key(), serial)), Outcome::Denied);
+        assert!(matches!(refusal, RegisterRefusal::NameTaken(_)), "{refusal}");
+    };
+    // the token that it joined with, however many uses are left; another board; a board that does not tell; a token
+    // for many
+    taken(&re_imaged(token_spec(OTHER_TOKEN)), BY_TOKEN, "1000f00d");
+    taken(&re_imaged(token_spec(OTHER_TOKEN)), BY_OTHER, "2000beef");
+    taken(&re_imaged(token_spec(OTHER_TOKEN)), BY_OTHER, "");
+    taken(&re_imaged(TokenSpec { uses: 2, ..token_spec(OTHER_TOKEN) }), BY_OTHER, "1000f00d");
+    // a token for that name: a new board under the old name
+    let control = re_imaged(TokenSpec { bound_name: Some(name("pi-7")), ..token_spec(OTHER_TOKEN) });
+    assert!(control.register(start() + HOUR * 3, BY_OTHER, request_of("pi-7", &key(), "2000beef")).answer.is_ok());
+}
+
+#[test]
+fn a_token_made_before_the_node_joined_does_not_replace_it() {
+    let mut control = control_with_token(1);
+    make_token(&mut control, token_spec(OTHER_TOKEN));
+    let first = control.register(start() + HOUR, BY_TOKEN, request_of("pi-7", &key(), "1000f00d"));
+    commit(&mut control, first).unwrap();
+    let decision = control.register(start() + HOUR * 2, BY_OTHER, request_of("pi-7", &key(), "1000f00d"));
+    assert!(matches!(refused(decision, Outcome::Denied), RegisterRefusal::NameTaken(_)));
+}
+
+#[test]
+fn a_board_has_one_name() {
+    let control = re_imaged(token_spec(OTHER_TOKEN));
+    let decision = control.register(start() + HOUR * 3, BY_OTHER, request_of("pi-8", &key(), "1000f00d"));
+    let refusal = refused(decision, Outcome::Denied);
+    assert!(matches!(refusal, RegisterRefusal::BoardTaken(owner) if owner == name("pi-7")));
+    // zeros are what a board without a serial number shows
+    let mut control = control_with_token(2);
+    for node in ["pi-7", "pi-8"] {
+        let decision = control.register(start(), BY_TOKEN, request_of(node, &key(), "0000000000000000"));
+        commit(&mut control, decision).unwrap();
+    }
 }

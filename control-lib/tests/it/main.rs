@@ -2,22 +2,26 @@
 // Clippy's own exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod approval;
 mod authorize;
+mod clones;
 mod csr;
 mod issuer;
 mod join;
+mod labels;
 mod names;
 mod operators;
 mod presence;
 mod renew;
+mod revocation;
 mod scopes;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented, RegisterRefusal,
-    Registered, Registration, TokenRecord, TokenSpec,
+    AuditRow, Change, ClusterId, Control, Decision, Identity, Inventory, Issuer, Name, Outcome, Presented,
+    RegisterRefusal, Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
 
@@ -51,8 +55,22 @@ fn control() -> Control {
 /// A control plane on which `anna` made a token of `uses` uses for a day.
 fn control_with_token(uses: u32) -> Control {
     let mut control = control();
-    make_token(&mut control, TokenSpec { public_key: TOKEN, ttl: DAY, uses, bound_name: None });
+    make_token(&mut control, TokenSpec { uses, ..token_spec(TOKEN) });
     control
+}
+
+/// A token for one node, for a day.
+fn token_spec(public_key: [u8; 32]) -> TokenSpec {
+    TokenSpec {
+        public_key,
+        ttl: DAY,
+        uses: 1,
+        bound_name: None,
+        bound_serial: None,
+        labels: Default::default(),
+        own_labels: false,
+        approval: false,
+    }
 }
 
 fn make_token(control: &mut Control, spec: TokenSpec) -> TokenRecord {
@@ -82,6 +100,12 @@ fn request(node: &str, key: &KeyPair) -> Registration {
         endpoints: Vec::new(),
         roots_version: None,
     }
+}
+
+/// What the board with this serial number asks for.
+fn request_of(node: &str, key: &KeyPair, serial: &str) -> Registration {
+    let inventory = Inventory { serial: serial.parse().unwrap(), ..Default::default() };
+    Registration { inventory, ..request(node, key) }
 }
 
 /// Joins with [`TOKEN`], an hour after the token was made.

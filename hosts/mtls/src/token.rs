@@ -17,12 +17,16 @@ const PREFIX: &str = "pijoin1";
 /// PKCS #8 header of an Ed25519 private key (RFC 8410, section 7); the 32 bytes of the seed follow.
 const PKCS8_ED25519: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 const CHECKSUM_BYTES: usize = 5;
+/// No token is longer: prefix, two names of at most 63 characters, two keys in base32, checksum and dots have 257.
+const MAXIMUM_BYTES: usize = 257;
 
 /// `pijoin1.<cluster>.<SHA-256 of the CA's public key>.<token id>.<seed>.<checksum>`, the last four in base32.
 ///
 /// Whoever holds the text can join a node. The seed yields an Ed25519 key pair: the control plane knows the public
 /// half, the joining node proves the private half in the TLS handshake. `Debug` shows no secret; [`JoinToken::to_text`]
 /// does, and is meant for a file of mode 0600.
+///
+/// No secret is ever compared, so that no comparison can tell of it by its time: possession is shown by a signature.
 #[derive(Clone)]
 pub struct JoinToken {
     cluster: String,
@@ -127,6 +131,9 @@ impl FromStr for JoinToken {
     /// Accepts surrounding white space, as a file has it.
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
+        if text.len() > MAXIMUM_BYTES {
+            return Err(TokenError::Form);
+        }
         let (body, sum) = text.rsplit_once('.').ok_or(TokenError::Form)?;
         let parts: Vec<&str> = body.split('.').collect();
         let [PREFIX, cluster, ca_pin, id, seed] = parts[..] else {
@@ -187,6 +194,15 @@ mod tests {
         let back: JoinToken = format!(" {}\n", *text).parse().unwrap();
         assert_eq!((back.cluster(), back.ca_pin(), back.id(), *back.seed), ("home", [3; 32], "abc234", [5; 32]));
         assert_eq!(text.split('.').count(), 6);
+    }
+
+    #[test]
+    fn the_longest_token_is_taken() {
+        let (long, seed) = ("a".repeat(63), Zeroizing::new([255; 32]));
+        let text = JoinToken::new(&long, [255; 32], &long, seed).unwrap().to_text();
+        assert_eq!(text.len(), MAXIMUM_BYTES);
+        assert!(text.parse::<JoinToken>().is_ok());
+        assert_eq!(format!("{}a", *text).parse::<JoinToken>().unwrap_err(), TokenError::Form);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use mtls::{Kind, Peer, PeerIdentity};
 use serde::Deserialize;
 use tonic::{Code, Status};
 
+use crate::beliefs::Beliefs;
 use crate::config::Operator;
 use crate::logs::Filter;
 use crate::scope::Scope;
@@ -210,20 +211,25 @@ impl Principal {
 const ADMIN: Rights = Rights { permanent: true, steal: true };
 
 /// Controllers may do everything that those may for whom they call: they say who that is, and what their table has for them.
-/// Of operators, only those may call whom the node's configuration lists. Nobody else.
-#[derive(Clone, Debug)]
+/// Of operators, only those may call whom the node's configuration lists. Nobody else. A node that was revoked only says how
+/// it is.
+#[derive(Clone)]
 pub struct Access {
     operators: BTreeMap<String, (RightSet, Option<Arc<Scope>>)>,
+    beliefs: Arc<Beliefs>,
 }
+
+const NODE_REVOKED: &str =
+    "this node was revoked and takes no commands: join again in an empty folder with a new token";
 
 impl Access {
     /// Trusts controllers and `operators`.
-    pub fn new(operators: &[Operator]) -> Self {
+    pub(crate) fn new(operators: &[Operator], beliefs: Arc<Beliefs>) -> Self {
         let row = |operator: &Operator| {
             let Operator { name, roles, scope } = operator;
             (name.clone(), (RightSet::of(roles), limit(scope.clone())))
         };
-        Self { operators: operators.iter().map(row).collect() }
+        Self { operators: operators.iter().map(row).collect(), beliefs }
     }
 
     /// Who calls `method`, if the call is allowed.
@@ -247,6 +253,9 @@ impl Access {
     ///
     /// `PERMISSION_DENIED`, saying what is missing.
     pub(crate) fn check(&self, right: Right, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Principal, Status> {
+        if right != Right::Viewer && self.beliefs.is_revoked() {
+            return Err(wire::status(Code::FailedPrecondition, "NODE_REVOKED", NODE_REVOKED, []));
+        }
         let principal = match peer {
             Some(Peer::Certified(identity, _)) => self.principal(headers, identity)?,
             Some(Peer::Token(..)) => {

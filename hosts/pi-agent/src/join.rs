@@ -9,7 +9,7 @@ use mtls::{
 };
 use proto::control::v1::control_plane_client::ControlPlaneClient;
 use proto::control::v1::{Inventory, NodeRegistration, RegistrationResponse};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The key that is asked with; becomes the node's key when the answer has come.
 const PENDING_KEY: &str = "join.key";
@@ -40,7 +40,15 @@ pub enum JoinError {
         address: String,
         /// In one line.
         why: String,
+        /// One end will not have the other: asking again is in vain.
+        for_good: bool,
     },
+    /// The controller could not answer now.
+    #[error("the controller cannot take us in now: {0}")]
+    Busy(String),
+    /// The time for trying is over.
+    #[error("gave up, more patience is --timeout: {0}")]
+    Impatient(String),
     /// The controller said no.
     #[error("the controller refused: {0}")]
     Refused(String),
@@ -56,6 +64,8 @@ pub struct Joined {
     pub node: String,
     /// The cluster.
     pub cluster: String,
+    /// Whether an operator has to approve it before it takes part.
+    pub pending: bool,
 }
 
 /// Joins the cluster that `token` names, as `name`, and stores key, certificate and CA in `state`.
@@ -86,12 +96,12 @@ pub async fn join(
         ..NodeRegistration::default()
     };
     let answer = ask(token, controller, registration).await?;
-    let node = answer.node_id.clone();
+    let joined = Joined { node: answer.node_id.clone(), cluster: token.cluster().to_owned(), pending: answer.pending };
     credentials(key, answer)?.store(state)?;
     mtls::write_private(&state.join(CONTROLLER), controller.as_bytes())?;
     // The certificate is stored: what is left of the pending key is only clutter.
     let _ = std::fs::remove_file(pending);
-    Ok(Joined { node, cluster: token.cluster().to_owned() })
+    Ok(joined)
 }
 
 /// The control plane that this state folder has joined.
@@ -112,14 +122,21 @@ async fn ask(
 }
 
 fn refused(controller: &str, status: &Status) -> JoinError {
+    let for_good = mtls::is_refused_for_good(status);
     match mtls::explain(status) {
-        Some(why) => JoinError::Unreachable { address: controller.to_owned(), why },
+        Some(why) => JoinError::Unreachable { address: controller.to_owned(), why, for_good },
+        None if is_busy(status.code()) => JoinError::Busy(status.message().to_owned()),
         None => JoinError::Refused(status.message().to_owned()),
     }
 }
 
+fn is_busy(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted)
+}
+
 fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
-    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _ } = answer;
+    let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, pending: _ } =
+        answer;
     if certificate_chain.is_empty() || ca_bundle.is_empty() {
         return Err(JoinError::Answer("no certificate in it"));
     }

@@ -4,6 +4,7 @@
 //! the Pi's own, `pi-sim` a simulated one.
 
 mod access;
+mod beliefs;
 mod boots;
 mod buses;
 mod checked;
@@ -15,6 +16,7 @@ mod exec;
 mod gpio;
 mod hardware;
 mod join;
+mod join_patiently;
 mod last;
 mod limits;
 mod logs;
@@ -28,6 +30,8 @@ mod serve;
 mod service;
 mod standard;
 mod stream;
+mod token_source;
+mod trust_watch;
 mod uplink;
 mod watch;
 mod watchdog;
@@ -41,6 +45,8 @@ pub use exec::{
 };
 pub use hardware::{Hardware, inventory};
 pub use join::{JoinError, Joined, join};
+pub use join_patiently::join_patiently;
 pub use logs::{LogConfig, LogRecord, LogRing, SystemLog, log_own, own_log};
 pub use scope::{Scope, ScopeError};
 pub use serve::{ServeError, serve};
+pub use token_source::{TokenSource, TokenSourceError};

@@ -1,15 +1,16 @@
 //! `pi-agent`: join once, then serve.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent_lib::outputs_off;
 use clap::{Parser, Subcommand};
 use hal_core::linux::Identity;
-use mtls::JoinToken;
-use pi_agent::{Config, Hardware, inventory, join, run_as_stage, serve};
+use pi_agent::{
+    Config, Hardware, JoinError, Joined, TokenSource, inventory, join, join_patiently, run_as_stage, serve,
+};
 use startup::{ConfigError, Failure};
 
 /// The agent that runs on every Raspberry Pi.
@@ -22,6 +23,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   pi-agent join join.token --controller 192.168.1.10:7443
+  ssh laptop cat join.token | pi-agent join - --controller 192.168.1.10:7443
   pi-agent serve
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage.
@@ -31,14 +33,21 @@ PI_LOG sets what is logged, such as PI_LOG=debug.";
 enum Command {
     /// Make this machine a node of the cluster that a token names
     Join {
-        /// File with the join token, or - for standard input; deleted after the join
-        token_file: PathBuf,
-        /// Where the control plane listens
+        /// File with the join token, deleted after the join, or - for standard input; default: the credential join-token
+        /// that systemd has loaded
+        token_file: Option<PathBuf>,
+        /// Where the control plane listens; default: as configured
         #[arg(long, value_name = "HOST:PORT")]
-        controller: String,
+        controller: Option<String>,
         /// Name of the node; default: the host name
         #[arg(long)]
         name: Option<String>,
+        /// Give up after this many seconds; what may pass by itself is tried again until then
+        #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+        timeout: u64,
+        /// Do nothing if this machine has joined already, other than deleting the token file
+        #[arg(long)]
+        if_needed: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -92,16 +101,31 @@ fn main() -> Result<ExitCode, Failure> {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Join { token_file, controller, name, common } => {
+        Command::Join { token_file, controller, name, timeout, if_needed, common } => {
+            let source = TokenSource::find(token_file, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))?;
             let config = common.load()?;
-            let token: JoinToken = read_token(&token_file)?.parse()?;
-            let identity = Identity::read(Path::new("/"));
+            let token = source.read()?;
+            let controller = controller.or(config.controller).ok_or(NoController)?;
             let name = name.unwrap_or_else(host_name);
-            let joined = join(&token, &controller, &name, inventory(identity), &config.state).await?;
-            if token_file != Path::new("-") {
-                std::fs::remove_file(&token_file)?;
+            let inventory = inventory(Identity::read(Path::new("/")));
+            let attempt = async || join(&token, &controller, &name, inventory.clone(), &config.state).await;
+            let joined = join_patiently(Duration::from_secs(timeout), attempt, |why, pause| {
+                eprintln!("{}; trying again in {:.0} s", startup::one_line(why), pause.as_secs_f64().ceil());
+            });
+            match joined.await {
+                Ok(Joined { node, cluster, pending: false }) => {
+                    println!("joined {cluster} as node {node}; next: pi-agent serve");
+                }
+                Ok(Joined { node, cluster, pending: true }) => {
+                    println!(
+                        "joined {cluster} as node {node}, which waits for approval; next: pi-agent serve, and an \
+                              operator's pictl node approve {node}"
+                    );
+                }
+                Err(JoinError::Already(_)) if if_needed => println!("this machine has joined before"),
+                Err(error) => return Err(error.into()),
             }
-            println!("joined {} as node {}; next: pi-agent serve", joined.cluster, joined.node);
+            source.delete()?;
         }
         Command::OutputsOff { common } => {
             let config = common.load()?;
@@ -121,14 +145,10 @@ async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_token(file: &Path) -> Result<String, Failure> {
-    if file != Path::new("-") {
-        return Ok(String::from_utf8_lossy(&mtls::read_private(file)?).into_owned());
-    }
-    let mut token = String::new();
-    std::io::stdin().take(4096).read_to_string(&mut token)?;
-    Ok(token)
-}
+/// Nobody said where to join.
+#[derive(Debug, thiserror::Error)]
+#[error("say where the control plane listens: --controller HOST:PORT, or controller in agent.toml")]
+struct NoController;
 
 /// The host name as a node's name: up to the first dot, in lower case.
 fn host_name() -> String {

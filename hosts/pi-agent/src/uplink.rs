@@ -8,10 +8,10 @@ use agent_lib::{ConditionKind, State};
 use backon::{ExponentialBuilder, Retryable};
 use hal_core::Board;
 use proto::control::v1::control_plane_client::ControlPlaneClient;
-use proto::control::v1::{HealthReport, Inventory, NodeRegistration};
+use proto::control::v1::{HealthReport, Inventory, NodeRegistration, RegistrationResponse};
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::service::Node;
 use crate::wire;
@@ -49,6 +49,11 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
         Self { node, client: ControlPlaneClient::new(channel), registration, boot_id, sequence: 0 }
     }
 
+    /// What the node says of itself, and to whom.
+    pub(crate) fn registration(&self) -> (ControlPlaneClient<Channel>, NodeRegistration) {
+        (self.client.clone(), self.registration.clone())
+    }
+
     /// Registers, then reports every 10 s, for ever. What fails is tried again and shows in the node's health.
     pub(crate) async fn run(mut self) {
         self.register_until_answered().await;
@@ -75,7 +80,8 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
 
     async fn register(&self) -> Result<(), Status> {
         let request = within(CALL_TIMEOUT, self.registration.clone());
-        self.client.clone().register_node(request).await.map(drop)
+        let answer = self.client.clone().register_node(request).await?.into_inner();
+        approved(&answer)
     }
 
     async fn report(&mut self) -> Result<(), Status> {
@@ -93,6 +99,9 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
     fn note(&self, outcome: &Result<(), Status>) {
         match outcome {
             Ok(()) => self.node.note(ConditionKind::ControlPlane, State::True, "Reported", String::new()),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                self.node.note(ConditionKind::ControlPlane, State::False, "NotApproved", why(status));
+            }
             Err(status) => {
                 self.node.note(ConditionKind::ControlPlane, State::False, "Unreachable", why(status));
             }
@@ -104,6 +113,13 @@ fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+/// Whether the node takes part; else it asks again.
+fn approved(answer: &RegistrationResponse) -> Result<(), Status> {
+    let node = &answer.node_id;
+    let wait = || Status::failed_precondition(format!("node/{node} waits for approval: pictl node approve {node}"));
+    if answer.pending { Err(wait()) } else { Ok(()) }
 }
 
 fn why(status: &Status) -> String {

@@ -1,13 +1,11 @@
-//! `Fleet`: each method is decode, one look or decision, encode. Who may call was asked before.
+//! `Fleet`: each method is decode, one look, encode. Who may call was asked before.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use control_lib::{Caller, Permission, Presence};
+use control_lib::{Permission, Presence};
 use proto::fleet::v1::fleet_server::Fleet;
-use proto::fleet::v1::{
-    CreateTokenRequest, CreateTokenResponse, GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse,
-};
+use proto::fleet::v1::{GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse};
 use tonic::{Request, Response, Status};
 
 use crate::authorized::caller;
@@ -45,7 +43,7 @@ impl Fleet for FleetService {
         let mut rest = rest.filter(|node| control.reaches(&caller, Permission::View, node)).peekable();
         let mut nodes = Vec::new();
         while let Some(node) = rest.next_if(|_| nodes.len() < size) {
-            nodes.push(wire::node(node, &presence, now));
+            nodes.push(wire::node(node, &control, &presence, now));
         }
         let more = rest.peek().and(nodes.last()).map(|last| last.id.clone());
         Ok(Response::new(ListNodesResponse { nodes, next_page_token: more.unwrap_or_default() }))
@@ -60,20 +58,6 @@ impl Fleet for FleetService {
         let node = node.filter(|node| control.reaches(&caller, Permission::View, node));
         let node = node.ok_or_else(|| wire::unknown_node(&id))?;
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &presence, Instant::now())) }))
-    }
-
-    async fn create_token(
-        &self,
-        request: Request<CreateTokenRequest>,
-    ) -> Result<Response<CreateTokenResponse>, Status> {
-        let Caller::Identity(who) = caller(&request)? else {
-            return Err(Status::internal("the call was not authorized"));
-        };
-        let spec = wire::token_spec(request.into_inner())?;
-        let decided = self.ledger.decide(move |control| control.create_token(SystemTime::now(), &who, spec));
-        let record = decided.await.map_err(wire::ledger)?.map_err(|refusal| wire::token_refusal(&refusal))?;
-        tracing::info!(token = %record.id, by = %record.created_by, "made a join token");
-        Ok(Response::new(wire::token(&record, &self.ledger.read())))
+        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &control, &presence, Instant::now())) }))
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
     revision: watch::Sender<u64>,
+    trust_revision: watch::Sender<u64>,
 }
 
 /// A decision could not be made durable; nothing has changed.
@@ -27,12 +28,19 @@ pub(crate) enum LedgerError {
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
         let revision = watch::Sender::new(control.revision());
-        Arc::new(Self { control: RwLock::new(control), store: Arc::new(Mutex::new(store)), revision })
+        let trust_revision = watch::Sender::new(control.trust_revision());
+        let (control, store) = (RwLock::new(control), Arc::new(Mutex::new(store)));
+        Arc::new(Self { control, store, revision, trust_revision })
     }
 
     /// Tells when the state has changed: the revision of the last commit.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// Tells when it has changed who is let in or what they may do: the revision of the commit that did.
+    pub(crate) fn trust_revisions(&self) -> watch::Receiver<u64> {
+        self.trust_revision.subscribe()
     }
 
     /// The state as of the last commit. Hold it for a look, never across an await.
@@ -60,6 +68,8 @@ impl Ledger {
                 store.commit(&changes, revision)?;
                 ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
                 ledger.revision.send_replace(revision);
+                let trust = ledger.read().trust_revision();
+                ledger.trust_revision.send_if_modified(|known| std::mem::replace(known, trust) != trust);
             }
             Ok::<_, CommitError>(answer)
         });

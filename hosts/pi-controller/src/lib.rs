@@ -6,10 +6,15 @@
 mod authorized;
 mod config;
 mod control_plane;
+mod enforcement;
+mod enrolment;
+mod exclusions;
 mod fleet;
 mod init;
+mod joining;
 mod ledger;
 mod links;
+mod live;
 mod operators;
 mod own_certificate;
 mod proxy;
@@ -17,7 +22,9 @@ mod serve;
 mod standard;
 pub mod store;
 mod token;
+mod tokens;
 mod wire;
+mod withdrawal;
 
 pub use config::Config;
 pub use init::{InitError, Initialised, init};

@@ -9,14 +9,16 @@ use std::task::{Context, Poll};
 
 use control_lib::{Caller, Name, NodeRights};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
 use crate::ledger::Ledger;
-use crate::links::{Link, Links};
+use crate::links::{Link, Links, check_excluded};
 use crate::wire;
+use crate::withdrawal::{Withdrawal, is_stream};
 
 /// Request metadata that names the node.
 const NODE: HeaderName = HeaderName::from_static("pi-node");
@@ -27,6 +29,9 @@ const ROLES: HeaderName = HeaderName::from_static("pi-roles");
 /// Request metadata by which it learns to which lines, units, sources and templates that is limited.
 const SCOPE: HeaderName = HeaderName::from_static("pi-scope");
 
+/// To whom a role, or some of its reach, was taken away while they used it.
+const RIGHTS_CHANGED: &str = "a role was taken away or limited meanwhile; call again with what is left";
+
 #[derive(Clone)]
 pub(crate) struct NodeAgentProxy {
     ledger: Arc<Ledger>,
@@ -34,13 +39,14 @@ pub(crate) struct NodeAgentProxy {
 }
 
 impl NodeAgentProxy {
-    pub(crate) fn new(ledger: Arc<Ledger>, links: Links) -> Self {
-        Self { ledger, links: Arc::new(links) }
+    pub(crate) fn new(ledger: Arc<Ledger>, links: Arc<Links>) -> Self {
+        Self { ledger, links }
     }
 
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let node = named_node(&parts.headers)?;
+        let changes = self.ledger.trust_revisions(); // before the first look
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or_else(|| Status::internal("the call was not authorized"))?;
         let rights = self.ledger.read().rights_on(caller, parts.uri.path(), &node);
@@ -55,9 +61,55 @@ impl NodeAgentProxy {
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers;
-        channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
-            true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
-            false => unreachable(&node, &endpoint, &error),
+        let streaming = is_stream(onward.uri().path());
+        let withdrawal =
+            streaming.then(|| self.withdrawal(&node, caller, onward.uri().path(), (rights, changes.clone())));
+        if let Some(withdrawal) = &withdrawal {
+            onward = withdrawal.request(onward);
+        }
+        let answered = async {
+            channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
+                true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
+                false => unreachable(&node, &endpoint, &error),
+            })
+        };
+        match withdrawal {
+            Some(withdrawal) => withdrawal.response(answered).await,
+            None => tokio::select! {
+                answered = answered => answered,
+                status = self.excluded(&node, changes) => Err(status),
+            },
+        }
+    }
+
+    /// Until `node` is kept out. For calls that are no streams, and so costs no allocation.
+    async fn excluded(&self, node: &Name, mut changes: watch::Receiver<u64>) -> Status {
+        while changes.changed().await.is_ok() {
+            if let Err(status) = check_excluded(&self.ledger.read(), node) {
+                return status;
+            }
+        }
+        std::future::pending().await // the state is gone, and with it the process
+    }
+
+    /// When a stream with `node` is to end: when the node is kept out, or the caller may do less there than the node was
+    /// told. What else may end it is not for the proxy to judge.
+    fn withdrawal(
+        &self,
+        node: &Name,
+        caller: &Caller,
+        method: &str,
+        (told, changes): (NodeRights, watch::Receiver<u64>),
+    ) -> Withdrawal {
+        let (ledger, node, caller, method) = (self.ledger.clone(), node.clone(), caller.clone(), method.to_owned());
+        Withdrawal::new(changes, move || {
+            let control = ledger.read();
+            check_excluded(&control, &node)?;
+            match control.rights_on(&caller, &method, &node) {
+                Ok(now) if told.within(&now) => Ok(()),
+                Ok(_) => Err(wire::status(Code::PermissionDenied, "RIGHTS_CHANGED", RIGHTS_CHANGED, [])),
+                Err(denied) => Err(wire::denied(&denied)),
+            }
         })
     }
 }

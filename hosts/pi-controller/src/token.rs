@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mtls::{Context, ContextError, CredentialsError, DialError, Expect, JoinToken, TokenError};
-use proto::fleet::v1::fleet_client::FleetClient;
+use proto::fleet::v1::tokens_client::TokensClient;
 use proto::fleet::v1::{CreateTokenRequest, CreateTokenResponse};
 
 use crate::config::Config;
@@ -60,12 +60,13 @@ pub async fn create_token(context: &Path, wish: TokenWish) -> Result<JoinToken, 
     let context =
         if context.is_dir() { Context::load(&Config::admin_context(context)) } else { Context::load(context) }?;
     let seed = JoinToken::new_seed()?;
-    let mut client = FleetClient::new(context.dialer()?.channel(&context.controller, Expect::Controller)?);
+    let mut client = TokensClient::new(context.dialer()?.channel(&context.controller, Expect::Controller)?);
     let mut request = tonic::Request::new(CreateTokenRequest {
         public_key: JoinToken::public_key_of(&seed)?.to_vec(),
         lifetime: prost_types::Duration::try_from(wish.lifetime).ok(),
         uses: wish.uses,
         bound_name: wish.name.unwrap_or_default(),
+        ..CreateTokenRequest::default()
     });
     request.set_timeout(TIMEOUT);
     let answer = client.create_token(request).await.map_err(|status| match mtls::explain(&status) {

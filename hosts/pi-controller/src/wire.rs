@@ -1,14 +1,16 @@
 //! Between messages and the types of `control-lib`, by kind of thing. Nothing of prost goes further in than here.
 //! Messages are destructured in full, so that a new field cannot pass unseen.
 
+mod exclusion;
 mod operator;
 
+use std::collections::HashMap;
 use std::str::FromStr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use control_lib::{
-    Caller, Control, CreateTokenRefusal, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence,
-    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec, TrustBundle,
+    Caller, Control, Denied, Endpoint, Excluded, Identity, Inventory, Kind, Labels, Name, Node, Presence,
+    RegisterRefusal, Registered, Registration, Report, State, Text, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;
@@ -20,9 +22,9 @@ pub(crate) use operator::*;
 
 use crate::ledger::LedgerError;
 
+pub(crate) use exclusion::{excluded_node, exclusion, exclusion_refusal, reason, subject};
+
 const DOMAIN: &str = "pi-controller";
-/// How long a token lives unless the caller wishes otherwise.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// A status with a reason for programs beside the sentence for people.
 pub(crate) fn status<const N: usize>(code: Code, reason: &str, why: &str, facts: [(&str, String); N]) -> Status {
@@ -49,7 +51,8 @@ pub(crate) fn caller(peer: &Peer) -> Result<Caller, Status> {
     }
 }
 
-fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
+/// Whom a certificate names.
+pub(crate) fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
     let PeerIdentity { cluster: _, kind, name } = peer; // the verifier has compared the cluster
     let kind = match kind {
         mtls::Kind::Node => Kind::Node,
@@ -62,7 +65,16 @@ fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
 
 /// A call that is not allowed.
 pub(crate) fn denied(denied: &Denied) -> Status {
-    status(Code::PermissionDenied, "ACCESS_DENIED", &denied.to_string(), [])
+    let reason = match denied {
+        Denied::Excluded(excluded) => excluded_reason(excluded),
+        _ => "ACCESS_DENIED",
+    };
+    status(Code::PermissionDenied, reason, &denied.to_string(), [])
+}
+
+/// What a node makes its conclusions from, when it is itself that is kept out.
+fn excluded_reason(excluded: &Excluded) -> &'static str {
+    if excluded.is_for_good() { "REVOKED" } else { "LOCKED" }
 }
 
 /// Something that only admins may ask about others.
@@ -77,7 +89,7 @@ pub(crate) fn ledger(error: LedgerError) -> Status {
     status(Code::Unavailable, "NOT_COMMITTED", "nothing was changed: the store failed, see the controller's log", [])
 }
 
-fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
+pub(crate) fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, Status>
 where
     T::Err: std::fmt::Display,
 {
@@ -95,10 +107,14 @@ pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Calle
         name,
         csr,
         inventory: self::inventory(inventory.unwrap_or_default())?,
-        labels: Labels::new(labels).map_err(|wrong| invalid("labels", &format!("are wrong: {wrong}")))?,
+        labels: self::labels("labels", labels)?,
         endpoints: endpoints.iter().map(|text| parse("endpoints", text)).collect::<Result<Vec<Endpoint>, _>>()?,
         roots_version,
     })
+}
+
+pub(crate) fn labels(field: &str, pairs: HashMap<String, String>) -> Result<Labels, Status> {
+    Labels::new(pairs).map_err(|wrong| invalid(field, &format!("are wrong: {}", startup::one_line(&wrong))))
 }
 
 fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
@@ -132,14 +148,21 @@ fn inventory(message: control_pb::Inventory) -> Result<Inventory, Status> {
 
 /// The answer to a node that was registered; its certificate only where it asked for one.
 pub(crate) fn registered(registered: Registered, issued: bool) -> control_pb::RegistrationResponse {
-    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, revision } = registered;
+    let Registered { node, certificate, ca_certificate, roots, not_after: _, renew_at, pending, revision } = registered;
     control_pb::RegistrationResponse {
         node_id: node.to_string(),
         certificate_chain: if issued { vec![certificate, ca_certificate] } else { Vec::new() },
         ca_bundle: roots,
         renew_at: Some(renew_at.into()),
         revision,
+        pending,
     }
+}
+
+/// A call to a node that waits for approval.
+pub(crate) fn pending(node: &Name) -> Status {
+    let why = Denied::Pending(node.clone()).to_string();
+    status(Code::FailedPrecondition, "NOT_APPROVED", &why, [("node", node.to_string())])
 }
 
 /// Whom a node is to believe.
@@ -166,17 +189,39 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::TokenUnknown => (Code::PermissionDenied, "TOKEN_UNKNOWN"),
         RegisterRefusal::TokenExpired(_) => (Code::PermissionDenied, "TOKEN_EXPIRED"),
         RegisterRefusal::TokenUsed(_) => (Code::PermissionDenied, "TOKEN_USED"),
+        RegisterRefusal::TokenRevoked(_) => (Code::PermissionDenied, "TOKEN_REVOKED"),
+        RegisterRefusal::TokenBoard => (Code::PermissionDenied, "TOKEN_BOUND"),
+        RegisterRefusal::BoardTaken(_) => (Code::AlreadyExists, "BOARD_TAKEN"),
+        RegisterRefusal::Clone(_) => (Code::PermissionDenied, "CLONE"),
         RegisterRefusal::TokenBound { .. } => (Code::PermissionDenied, "TOKEN_BOUND"),
         RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
         RegisterRefusal::NodeUnknown(_) => (Code::PermissionDenied, "NODE_UNKNOWN"),
         RegisterRefusal::OtherName(_) => (Code::PermissionDenied, "OTHER_NAME"),
+        RegisterRefusal::Excluded(ref excluded) => (Code::PermissionDenied, excluded_reason(excluded)),
         RegisterRefusal::CsrMissing => (Code::InvalidArgument, "CSR_MISSING"),
         RegisterRefusal::Csr(_) => (Code::InvalidArgument, "CSR"),
         RegisterRefusal::Endpoints(_) => (Code::InvalidArgument, "ENDPOINTS"),
         RegisterRefusal::Issue(_) => (Code::Unavailable, "NOT_ISSUED"),
     };
     status(code, reason, &why, [])
+}
+
+/// The longest name of a process; agents draw 32 characters.
+const LONGEST_INSTANCE: usize = 64;
+
+/// Which process of a node it is.
+pub(crate) fn instance(text: &str) -> Result<&str, Status> {
+    match text.len() {
+        0..=LONGEST_INSTANCE => Ok(text),
+        _ => Err(invalid("instance", "must have at most 64 bytes")),
+    }
+}
+
+/// A node spoke of another one.
+pub(crate) fn other_node(who: &Name, other: &str) -> Status {
+    let why = format!("report as {who}: a node speaks for itself only, not for {other:?}");
+    status(Code::PermissionDenied, "OTHER_NODE", &why, [])
 }
 
 /// A heartbeat.
@@ -196,7 +241,7 @@ pub(crate) fn page_start(token: &str) -> Result<Option<Name>, Status> {
 }
 
 /// A node for people.
-pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
+pub(crate) fn node(node: &Node, control: &Control, presence: &Presence, now: Instant) -> pb::Node {
     let state = match presence.state(&node.name, now) {
         State::Ready => pb::NodeState::Ready,
         State::Suspect => pb::NodeState::Suspect,
@@ -213,6 +258,9 @@ pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
         registered_at: Some(node.registered_at.into()),
         certificate_expires: Some(node.certificate.not_after.into()),
         last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
+        pending: node.pending,
+        exclusion: control.exclusion(&Identity::node(node.name.clone())).map(exclusion::exclusion),
+        denied_calls: presence.denied(&node.name),
         health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
     }
 }
@@ -233,32 +281,5 @@ fn inventory_message(inventory: &Inventory) -> control_pb::Inventory {
         boot_id: text(boot_id),
         gpio_backend: text(backend),
         gpio_lines: *lines,
-    }
-}
-
-/// What kind of token is wished for.
-pub(crate) fn token_spec(message: pb::CreateTokenRequest) -> Result<TokenSpec, Status> {
-    let pb::CreateTokenRequest { public_key, lifetime, uses, bound_name } = message;
-    let ttl = lifetime.map_or(Ok(TOKEN_LIFETIME), Duration::try_from);
-    Ok(TokenSpec {
-        public_key: public_key.try_into().map_err(|_| invalid("public_key", "must have 32 bytes"))?,
-        ttl: ttl.map_err(|_| invalid("lifetime", "must not be negative"))?,
-        uses: uses.max(1),
-        bound_name: if bound_name.is_empty() { None } else { Some(parse("bound_name", &bound_name)?) },
-    })
-}
-
-/// Why there is no token.
-pub(crate) fn token_refusal(refusal: &CreateTokenRefusal) -> Status {
-    status(Code::InvalidArgument, "TOKEN_REFUSED", &refusal.to_string(), [])
-}
-
-/// A new token, for who holds its key.
-pub(crate) fn token(record: &TokenRecord, control: &Control) -> pb::CreateTokenResponse {
-    pb::CreateTokenResponse {
-        token_id: record.id.to_string(),
-        cluster_id: control.cluster().to_string(),
-        ca_public_key_sha256: control.issuer().ca_public_key_pin().to_vec(),
-        expires: Some(record.expires.into()),
     }
 }

@@ -56,6 +56,8 @@ pub(crate) enum Failure {
     NoHome,
     #[error("{}", why(.0))]
     Status(#[from] Status),
+    #[error("no join token: {0}")]
+    Token(String),
     #[error("the node ended the stream")]
     Ended,
     #[error("{0}")]
@@ -80,7 +82,7 @@ impl Failure {
             Self::Command(exit, _) => *exit,
             Self::Unwell(_) => Exit::Unwell,
             Self::Ended => Exit::Unreachable,
-            Self::Print(_) | Self::Json(_) => Exit::Failed,
+            Self::Print(_) | Self::Json(_) | Self::Token(_) => Exit::Failed,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod bus;
 mod call;
+mod enrolment;
+mod exclusion;
 mod exec;
 mod exit;
 mod fan_out;
@@ -19,6 +21,7 @@ mod output;
 mod pwm;
 mod raw_mode;
 mod session;
+mod token;
 mod top;
 mod watch;
 
@@ -63,6 +66,7 @@ const EXAMPLES: &str = "Examples:
   pictl logs pi-7 -f -u nginx
   pictl exec pi-7 -- uname -a
   pictl health pi-7 --direct 192.168.1.17:7444
+  pictl node revoke pi-7 --reason stolen --yes
   pictl top
 
 Exit codes:
@@ -79,6 +83,9 @@ enum Command {
     /// People and programs, and what they may do
     #[command(subcommand)]
     Operator(operator::Command),
+    /// Tokens that let machines join
+    #[command(subcommand)]
+    Token(token::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -168,6 +175,7 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
         Command::Operator(command) => operator::run(&caller, command, output).await?,
+        Command::Token(command) => token::run(&caller, command, output, out).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,

@@ -53,7 +53,7 @@ impl Executor {
         tokio::spawn(async move {
             let audit = Audit::begin(&who, &ready);
             let mut closing = self.closing.subscribe();
-            let response = match self.runner.start(ready.plan, ready.terminal) {
+            let response = match self.start(ready.plan, ready.terminal) {
                 Err(error) => wire::not_started(&error),
                 Ok(process) => {
                     let unwanted = async { drop(closing.wait_for(|closing| *closing).await) };

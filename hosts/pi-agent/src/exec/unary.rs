@@ -107,7 +107,7 @@ impl Executor {
             return wire::not_started(&io::Error::other(format!("its request id cannot be remembered: {error}")));
         }
         let audit = Audit::begin(who, &ready);
-        let response = match self.runner.start(ready.plan, None) {
+        let response = match self.start(ready.plan, None) {
             Err(error) => wire::not_started(&error),
             Ok(process) => {
                 let mut closing = self.closing.subscribe();

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, ClusterId, Grants, Inventory, Labels, Lifetime, Names, Node, Operator, PublicKey, Scope,
-    ScopeError, TokenRecord,
+    AuditRow, Certificate, ClusterId, Exclusion, Grants, Inventory, Labels, Lifetime, Names, Node, Operator, PublicKey,
+    RevokedKey, Scope, ScopeError, TokenRecord,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
@@ -19,12 +19,19 @@ pub(super) fn meta(connection: &Connection) -> Result<(Option<ClusterId>, u64)> 
 
 pub(super) fn tokens(connection: &Connection) -> Result<Vec<TokenRecord>> {
     all(connection, "SELECT * FROM tokens ORDER BY id", [], |row| {
+        let id: String = row.get("id")?;
         Ok(TokenRecord {
             id: parsed(row, "id")?,
             public_key: row.get("public_key")?,
             expires: time(row, "expires")?,
+            uses: row.get("uses")?,
             uses_left: row.get("uses_left")?,
             bound_name: optional(row, "bound_name")?,
+            bound_serial: optional(row, "bound_serial")?,
+            labels: labels(connection, "SELECT key, value FROM token_labels WHERE token = ?1", &id)?,
+            own_labels: row.get("own_labels")?,
+            approval: row.get("approval")?,
+            revoked_at: row.get::<_, Option<i64>>("revoked_at")?.map(|_| time(row, "revoked_at")).transpose()?,
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,
         })
@@ -39,7 +46,10 @@ pub(super) fn nodes(connection: &Connection) -> Result<Vec<Node>> {
             public_key: PublicKey::from_spki(row.get_ref("public_key")?.as_blob()?).map_err(invalid)?,
             certificate: certificate(row)?,
             inventory: inventory(row)?,
-            labels: labels(connection, &name)?,
+            pending: row.get("pending")?,
+            labels: labels(connection, &format!("{NODE_LABELS} AND assigned = 0"), &name)?,
+            assigned: labels(connection, &format!("{NODE_LABELS} AND assigned = 1"), &name)?,
+            own_labels: row.get("own_labels")?,
             endpoints: list(connection, "SELECT endpoint FROM endpoints WHERE node = ?1 ORDER BY position", &name)?,
             token: parsed(row, "token")?,
             roots_version: row.get::<_, i64>("roots_version")?.cast_unsigned(),
@@ -70,9 +80,11 @@ fn inventory(row: &Row<'_>) -> Result<Inventory> {
     })
 }
 
-fn labels(connection: &Connection, node: &str) -> Result<Labels> {
+const NODE_LABELS: &str = "SELECT key, value FROM labels WHERE node = ?1";
+
+fn labels(connection: &Connection, sql: &str, owner: &str) -> Result<Labels> {
     let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    Labels::new(all(connection, "SELECT key, value FROM labels WHERE node = ?1", [node], pair)?).map_err(invalid)
+    Labels::new(all(connection, sql, [owner], pair)?).map_err(invalid)
 }
 
 pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
@@ -107,6 +119,25 @@ fn scope(row: &Row<'_>) -> Result<Scope> {
         units: names("units", |names| Names::units(names))?,
         sources: names("sources", |names| Names::sources(names))?,
         templates: names("templates", |names| Names::templates(names))?,
+    })
+}
+
+pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
+    all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
+        Ok(Exclusion {
+            subject: parsed(row, "subject")?,
+            kind: parsed(row, "kind")?,
+            reason: parsed(row, "reason")?,
+            by: parsed(row, "by")?,
+            at: time(row, "at")?,
+        })
+    })
+}
+
+pub(super) fn revoked_keys(connection: &Connection) -> Result<Vec<RevokedKey>> {
+    all(connection, "SELECT * FROM revoked_keys ORDER BY fingerprint", [], |row| {
+        let (subject, until) = (parsed(row, "subject")?, time(row, "until")?);
+        Ok(RevokedKey { fingerprint: row.get("fingerprint")?, subject, until })
     })
 }
 

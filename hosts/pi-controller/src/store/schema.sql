@@ -11,11 +11,24 @@ CREATE TABLE tokens (
     id         TEXT PRIMARY KEY,
     public_key BLOB NOT NULL UNIQUE CHECK (length(public_key) = 32),
     expires    INTEGER NOT NULL,
-    uses_left  INTEGER NOT NULL CHECK (uses_left >= 0),
+    uses       INTEGER NOT NULL,
+    uses_left  INTEGER NOT NULL CHECK (uses_left BETWEEN 0 AND uses),
     bound_name TEXT,
+    bound_serial TEXT,
+    own_labels INTEGER NOT NULL CHECK (own_labels IN (0, 1)),
+    approval   INTEGER NOT NULL CHECK (approval IN (0, 1)),
+    revoked_at INTEGER,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
+
+-- what its nodes are assigned
+CREATE TABLE token_labels (
+    token TEXT NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (token, key)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE nodes (
     name          TEXT PRIMARY KEY,
@@ -23,6 +36,8 @@ CREATE TABLE nodes (
     certificate   BLOB NOT NULL,
     not_before    INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
+    pending       INTEGER NOT NULL CHECK (pending IN (0, 1)),
+    own_labels    INTEGER NOT NULL CHECK (own_labels IN (0, 1)),
     token         TEXT NOT NULL REFERENCES tokens (id),
     roots_version INTEGER NOT NULL,
     registered_at INTEGER NOT NULL,
@@ -40,11 +55,13 @@ CREATE TABLE nodes (
     lines         INTEGER NOT NULL
 ) STRICT;
 
+-- what a node is selected by, and what it was assigned
 CREATE TABLE labels (
-    node  TEXT NOT NULL REFERENCES nodes (name) ON DELETE CASCADE,
-    key   TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (node, key)
+    node     TEXT NOT NULL REFERENCES nodes (name) ON DELETE CASCADE,
+    assigned INTEGER NOT NULL CHECK (assigned IN (0, 1)),
+    key      TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (node, assigned, key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE endpoints (
@@ -71,6 +88,20 @@ CREATE TABLE operator_roles (
     sources   TEXT,
     templates TEXT,
     PRIMARY KEY (operator, role)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE exclusions (
+    subject  TEXT PRIMARY KEY, -- kind/name
+    kind    TEXT NOT NULL, -- locked or revoked
+    reason   TEXT NOT NULL,
+    by       TEXT NOT NULL,
+    at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revoked_keys (
+    fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32), -- SHA-256 of the SubjectPublicKeyInfo
+    subject     TEXT NOT NULL,
+    until       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
