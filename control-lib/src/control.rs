@@ -1,6 +1,6 @@
 //! The mirror of the durable state, and how it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::SystemTime;
 
@@ -57,6 +57,8 @@ pub struct Control {
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
     pub(crate) exclusions: BTreeMap<Identity, Exclusion>,
+    /// Those of them that the store does not have.
+    pub(crate) unstored: BTreeSet<Identity>,
     pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
     trust_revision: u64,
@@ -70,10 +72,20 @@ impl Control {
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
-        let (nodes, keys, tokens, operators, exclusions, revoked_keys) = Default::default();
+        let (nodes, keys, tokens, operators, exclusions, unstored, revoked_keys) = Default::default();
         let trust_revision = revision;
-        let mut control =
-            Control { issuer, nodes, keys, tokens, operators, exclusions, revoked_keys, revision, trust_revision };
+        let mut control = Control {
+            issuer,
+            nodes,
+            keys,
+            tokens,
+            operators,
+            exclusions,
+            unstored,
+            revoked_keys,
+            revision,
+            trust_revision,
+        };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -94,7 +106,10 @@ impl Control {
             Change::PutNode(node) => self.put_node(*node),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
-            Change::PutExclusion(exclusion) => drop(self.exclusions.insert(exclusion.subject.clone(), exclusion)),
+            Change::PutExclusion(exclusion) => {
+                self.unstored.remove(&exclusion.subject);
+                self.exclusions.insert(exclusion.subject.clone(), exclusion);
+            }
             Change::DropExclusion(subject) => drop(self.exclusions.remove(&subject)),
             Change::PutRevokedKey(key) => drop(self.revoked_keys.insert(key.fingerprint, key)),
             Change::DropRevokedKey(fingerprint) => drop(self.revoked_keys.remove(&fingerprint)),
@@ -109,6 +124,13 @@ impl Control {
             self.keys.remove(&before.public_key);
         }
         self.keys.insert(key, name);
+    }
+
+    /// Keeps somebody out although it cannot be stored, until the process ends: a full disk is no reason to let a thief go
+    /// on. The same decision again, when there is room, stores it.
+    pub fn exclude_unstored(&mut self, exclusion: Exclusion) {
+        self.unstored.insert(exclusion.subject.clone());
+        self.exclusions.insert(exclusion.subject.clone(), exclusion);
     }
 
     /// Whether somebody who was let in, or a call that was allowed, may no longer be so.

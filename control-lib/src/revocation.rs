@@ -108,7 +108,8 @@ impl Control {
         if let Err(refusal) = self.check_exclusion(subject, kind) {
             return refuse(row(Outcome::Denied, refusal.to_string()), refusal);
         }
-        if let Some(same) = self.exclusion(subject).filter(|exclusion| exclusion.kind == kind) {
+        let is_stored = !self.unstored.contains(subject);
+        if let Some(same) = self.exclusion(subject).filter(|exclusion| exclusion.kind == kind && is_stored) {
             return Decision { changes: vec![], answer: Ok(Some(same.clone())) };
         }
         let row = row(Outcome::Allowed, reason.to_string());

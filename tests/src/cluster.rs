@@ -59,12 +59,26 @@ impl Cluster {
     ///
     /// If it does not stop or start.
     pub async fn restart(&mut self) {
-        drop(self.stop.take());
-        (&mut self.serving).await.expect("the controller's task").expect("a clean end");
-        self.bind_and_serve().await;
+        self.stop().await;
+        self.resume().await;
     }
 
-    async fn bind_and_serve(&mut self) {
+    /// Stops the controller as a signal would.
+    ///
+    /// # Panics
+    ///
+    /// If it does not stop.
+    pub async fn stop(&mut self) {
+        drop(self.stop.take());
+        (&mut self.serving).await.expect("the controller's task").expect("a clean end");
+    }
+
+    /// Starts it again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn resume(&mut self) {
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -84,7 +98,7 @@ impl Cluster {
     pub async fn crash(&mut self) {
         self.serving.abort();
         let _ = (&mut self.serving).await; // it was
-        self.bind_and_serve().await;
+        self.resume().await;
     }
 
     /// A folder of its own below the cluster's.

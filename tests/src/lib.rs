@@ -14,6 +14,7 @@ mod plain;
 mod proxy;
 mod raw;
 mod size;
+mod trust;
 
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
@@ -26,3 +27,4 @@ pub use plain::refusal;
 pub use proxy::{Cut, Proxy};
 pub use raw::{UNREADABLE, call_raw};
 pub use size::{Sorted, figure, is_full, seed, size};
+pub use trust::to_node;

@@ -224,6 +224,20 @@ fn a_suspected_clone_is_locked_once_and_alarmed_once() {
 }
 
 #[test]
+fn what_could_not_be_stored_counts_and_is_stored_when_it_is_said_again() {
+    let mut control = populated(&key());
+    let exclusion = control.revoke(start(), &anna(), &pi_7(), why()).answer.unwrap().unwrap(); // its changes are lost
+    let revision = control.revision();
+    control.exclude_unstored(exclusion);
+    assert_eq!(control.authorize(&Caller::Identity(pi_7()), REPORT), Err(Denied::Excluded(Excluded::Revoked(pi_7()))));
+    assert_eq!(control.revision(), revision, "the store has not moved");
+    let again = control.revoke(start(), &anna(), &pi_7(), why());
+    assert!(again.changes.iter().any(|change| matches!(change, Change::PutRevokedKey(_))), "{again:?}");
+    commit(&mut control, again).unwrap();
+    assert_eq!(control.revoke(start(), &anna(), &pi_7(), why()).changes, [], "stored now");
+}
+
+#[test]
 fn what_may_end_a_call_moves_the_revision_of_trust() {
     let own = key();
     let mut control = populated(&own);

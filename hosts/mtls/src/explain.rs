@@ -73,7 +73,7 @@ fn explain_tls(error: &Error) -> String {
             "the other end refused our certificate: it was revoked".to_owned()
         }
         Error::AlertReceived(AlertDescription::AccessDenied) => {
-            "the other end refused our certificate: we are locked; ask an admin to unlock us".to_owned()
+            "the other end refused our certificate: its holder is locked or revoked; ask an admin".to_owned()
         }
         Error::AlertReceived(alert) => format!("the other end refused the handshake ({alert:?})"),
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {

@@ -96,8 +96,9 @@ impl Beliefs {
             // neither wait fails: the sender is here
             let _ = revoked.wait_for(|revoked| !revoked).await;
             tokio::select! {
-                output = &mut task => return output,
+                biased;
                 _ = revoked.wait_for(|revoked| *revoked) => {}
+                output = &mut task => return output,
             }
         }
     }

@@ -25,8 +25,8 @@ use crate::service::Node;
 /// Between tries, doubled each time, and up to twice as long by chance: a fleet does not come back all at once.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A stream that lasted this long was a good one.
-const GOOD: Duration = Duration::from_secs(60);
+/// A stream that lasted this long was a good one: the next is begun soon.
+const GOOD: Duration = Duration::from_secs(5);
 /// A revoked node asks whether that still holds; a control plane may have been put back to an earlier state.
 const WHEN_REVOKED: Duration = Duration::from_secs(10 * 60);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     /// Listens, for ever.
     pub(crate) async fn run(self) {
         if self.beliefs.is_revoked() {
-            self.become_harmless().await; // as before the restart
+            self.say_revoked(); // it has been harmless from its start
         }
         let mut pauses = pauses();
         let mut acknowledged = None;
@@ -179,12 +179,16 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     /// ([`Access`](crate::Access)). The key stays: it is what proves who this node was.
     async fn become_harmless(&self) {
         tracing::error!("this node was revoked: outputs go to their safe states, commands end, none is taken any more");
+        self.say_revoked();
         for _ in 0..2 {
             self.node.let_go();
             self.executor.kill_all();
             self.sessions.end(|_| true, Duration::ZERO);
             sleep(STRAGGLERS).await;
         }
+    }
+
+    fn say_revoked(&self) {
         self.node.need_control_plane();
         let message = "this node was revoked: to have it back, join again in an empty folder with a new token";
         self.node.note(ConditionKind::ControlPlane, State::False, "Revoked", message.to_owned());

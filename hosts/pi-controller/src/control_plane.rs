@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use control_lib::{Arrival, Caller, Decision, Identity, Name, Presence, Presented};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use mtls::{Peer, Sessions};
 use proto::control::v1::control_plane_server::ControlPlane;
 use proto::control::v1::{
     ClusterStateRequest, ClusterStateResponse, HealthReport, NodeRegistration, ProvisioningRequest,
     ProvisioningResponse, RegistrationResponse, TrustUpdate, WatchTrustRequest,
 };
+use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
@@ -28,6 +29,8 @@ pub(crate) struct ControlPlaneService {
     sessions: Arc<Sessions>,
     /// This controller.
     own: Identity,
+    /// Streams end when the server does: a stop does not wait for them.
+    closing: watch::Receiver<bool>,
 }
 
 impl ControlPlaneService {
@@ -36,8 +39,9 @@ impl ControlPlaneService {
         presence: Arc<Mutex<Presence>>,
         sessions: Arc<Sessions>,
         own: Identity,
+        closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { ledger, presence, joining: Arc::default(), live: LiveNodes::default(), sessions, own }
+        Self { ledger, presence, joining: Arc::default(), live: LiveNodes::default(), sessions, own, closing }
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
@@ -164,7 +168,9 @@ impl ControlPlane for ControlPlaneService {
                 revisions.changed().await.ok()?;
             }
         });
-        Ok(Response::new(updates.boxed()))
+        let mut closing = self.closing.clone();
+        let closed = async move { drop(closing.wait_for(|closing| *closing).await) };
+        Ok(Response::new(updates.take_until(closed.boxed()).boxed()))
     }
 
     async fn sync_cluster_state(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use control_lib::{Control, Decision};
+use control_lib::{Control, Decision, Exclusion};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
@@ -47,6 +47,14 @@ impl Ledger {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Control> {
         // `apply` does not panic half-way: it moves whole rows
         self.control.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps somebody out although that cannot be stored, until the process ends.
+    pub(crate) fn exclude_unstored(&self, exclusion: Exclusion) {
+        self.control.write().unwrap_or_else(PoisonError::into_inner).exclude_unstored(exclusion);
+        // the numbers stay, and yet whoever waits for another one is to look again
+        self.revision.send_modify(|_| {});
+        self.trust_revision.send_modify(|_| {});
     }
 
     /// Takes a decision on the latest state and makes it durable before it is seen or answered.

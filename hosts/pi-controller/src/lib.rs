@@ -18,6 +18,8 @@ mod live;
 mod operators;
 mod own_certificate;
 mod proxy;
+#[cfg(test)]
+mod role_changes;
 mod serve;
 mod standard;
 pub mod store;

@@ -14,6 +14,7 @@ use proto::fleet::v1::fleet_server::FleetServer;
 use proto::fleet::v1::operators_server::OperatorsServer;
 use proto::fleet::v1::tokens_server::TokensServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::authorized::Authorized;
 use crate::config::Config;
@@ -103,12 +104,14 @@ pub async fn serve(
     enforcement::admit_by(&ledger, &trust);
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
+    let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
     let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
         ledger.clone(),
         presence.clone(),
         acceptor.sessions(),
         identity.clone(),
+        closing,
     ))
     .max_decoding_message_size(MESSAGE_BYTES)
     .max_encoding_message_size(MESSAGE_BYTES);
@@ -145,6 +148,7 @@ pub async fn serve(
 
     let shutdown = async {
         shutdown.await;
+        close.send_replace(true);
         reporter.end().await;
     };
     tokio::select! {

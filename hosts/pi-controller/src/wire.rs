@@ -22,7 +22,7 @@ pub(crate) use operator::*;
 
 use crate::ledger::LedgerError;
 
-pub(crate) use exclusion::{excluded_node, exclusion, exclusion_refusal, reason, subject};
+pub(crate) use exclusion::{excluded_node, exclusion, exclusion_refusal, not_stored, reason, subject};
 
 const DOMAIN: &str = "pi-controller";
 

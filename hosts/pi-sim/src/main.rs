@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mtls::JoinToken;
-use pi_agent::Config;
+use pi_agent::{Config, TokenSource};
 use pi_sim::up;
 use sim::SystemFault;
 use startup::Failure;
@@ -86,7 +85,7 @@ fn main() -> Result<(), Failure> {
 async fn run(command: Command) -> Result<(), Failure> {
     let Command::Up { nodes, controller, token, state, config, faults } = command;
     let config = config.map(|file| Config::load(&file)).transpose()?.unwrap_or_else(pi_sim::all_commands);
-    let token: JoinToken = String::from_utf8_lossy(&mtls::read_private(&token)?).parse()?;
+    let token = TokenSource::find(Some(token), None)?.read()?;
     let shutdown = startup::stop_signal()?;
     let mut fleet = up(nodes.into(), &controller, &token, &state, &config).await?;
     for Fault { node, fault, after } in faults {

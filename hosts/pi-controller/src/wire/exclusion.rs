@@ -53,3 +53,13 @@ pub(crate) fn excluded_node(exclusion: &Exclusion) -> Status {
     let why = format!("no call goes to {subject}: it was {kind} by {by}; {next}");
     status(Code::FailedPrecondition, reason, &why, [("node", subject.name.to_string())])
 }
+
+/// Somebody is kept out, but only for as long as the process lives.
+pub(crate) fn not_stored(exclusion: &Exclusion) -> Status {
+    let Exclusion { subject, kind, .. } = exclusion;
+    let why = format!(
+        "{subject} is {kind} from now on, but that could not be stored and ends with this process: see to the controller's \
+         disk, then say it again"
+    );
+    status(Code::Unavailable, "NOT_STORED", &why, [("subject", subject.to_string())])
+}
