@@ -22,7 +22,7 @@ pub use exec::{ExecNode, full, running, survivors};
 pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
 pub use impostor::Impostor;
 pub use lone::Lone;
-pub use operator::{ToNode, operator, proxied, to_node};
+pub use operator::{ToNode, client_of, operator, proxied};
 pub use plain::refusal;
 pub use proxy::{Cut, Proxy};
 pub use raw::{UNREADABLE, call_raw};

@@ -43,7 +43,7 @@ impl Interceptor for ToNode {
 /// # Panics
 ///
 /// If the name is none.
-pub fn to_node(channel: Channel, node: &str) -> NodeAgentClient<InterceptedService<Channel, ToNode>> {
+pub fn client_of(channel: Channel, node: &str) -> NodeAgentClient<InterceptedService<Channel, ToNode>> {
     NodeAgentClient::with_interceptor(channel, ToNode(node.parse().expect("a name")))
 }
 
@@ -55,5 +55,5 @@ pub fn to_node(channel: Channel, node: &str) -> NodeAgentClient<InterceptedServi
 pub fn proxied(context: &Path, node: &str) -> NodeAgentClient<InterceptedService<Channel, ToNode>> {
     let context = Context::load(context).expect("a context");
     let dialer = context.dialer().expect("a dialer");
-    to_node(dialer.channel(&context.controller, Expect::Controller).expect("a channel"), node)
+    client_of(dialer.channel(&context.controller, Expect::Controller).expect("a channel"), node)
 }

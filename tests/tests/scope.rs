@@ -22,7 +22,7 @@ use proto::agent::v1::{
     LogFilter, LogSource, OnConflict, PulseLine, PwmLine, ReadLine, ReleaseAllLines, ScanI2cRequest, ToggleLine,
     TransferI2cRequest, TransferSpiRequest, WatchGpioRequest, WriteLines,
 };
-use tests::{Cluster, Lone, ToNode, claim, figure, operator, proxied, reason, to_node};
+use tests::{Cluster, Lone, ToNode, claim, figure, operator, proxied, reason, client_of};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -75,7 +75,7 @@ async fn both_ways(cluster: &Cluster, fleet: &Fleet, name: &str, options: &[&str
     let credentials = cluster.credentials(&cluster.issuer(), &format!("operator/{name}"), SystemTime::now());
     let (node, address, _) = &fleet.nodes[0];
     let channel = cluster.dialer(&credentials).channel(&address.to_string(), Expect::Node(node.clone())).unwrap();
-    [("through the controller", proxied(&context, node)), ("straight to the node", to_node(channel, node))]
+    [("through the controller", proxied(&context, node)), ("straight to the node", client_of(channel, node))]
 }
 
 fn line(text: &str) -> GpioRequest {
