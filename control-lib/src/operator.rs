@@ -64,6 +64,9 @@ pub enum AddOperatorRefusal {
     /// There is an operator of that name.
     #[error("choose another name: operator/{0} exists")]
     Exists(Name),
+    /// Whoever had the name was revoked, which is for good.
+    #[error("choose another name: operator/{0} was revoked")]
+    Revoked(Name),
     /// No role at all.
     #[error("give the operator at least one role")]
     NoRole,
@@ -114,7 +117,7 @@ impl Control {
         spec: OperatorSpec,
     ) -> Decision<Result<Admitted, AddOperatorRefusal>> {
         let name = spec.name.clone();
-        match self.admit_operator(now, who, spec) {
+        match self.new_operator(now, who, spec) {
             Ok(admitted) => {
                 let detail = format!("roles {}", admitted.operator.grants);
                 let row = audit_row(now, who, "operator.add", &name, Outcome::Allowed, detail);
@@ -128,7 +131,7 @@ impl Control {
         }
     }
 
-    fn admit_operator(
+    fn new_operator(
         &self,
         now: SystemTime,
         who: &Identity,
@@ -144,6 +147,9 @@ impl Control {
         }
         if self.operator(&name).is_some() {
             return Err(AddOperatorRefusal::Exists(name));
+        }
+        if self.is_revoked(&Identity::operator(name.clone())) {
+            return Err(AddOperatorRefusal::Revoked(name));
         }
         if let Some(node) = key.as_ref().and_then(|key| self.node_with(key)) {
             return Err(AddOperatorRefusal::KeyTaken(node.name.clone()));

@@ -23,6 +23,9 @@ pub enum RenewOperatorRefusal {
     /// Only admins do that for others.
     #[error("ask an admin, or renew your own certificate")]
     NotAdmin,
+    /// A revoked operator gets nothing any more.
+    #[error("add another operator: operator/{0} was revoked")]
+    Revoked(Name),
     /// The key is another's.
     #[error("make a new key: this one is that of node/{0}")]
     KeyTaken(Name),
@@ -69,6 +72,9 @@ impl Control {
         let operator = self.operator(name).ok_or_else(|| RenewOperatorRefusal::Unknown(name.clone()))?;
         if let (false, Some(role)) = (is_own, own.and_then(|own| own.first_above(&operator.grants))) {
             return Err(RenewOperatorRefusal::AboveOwn(role, name.clone()));
+        }
+        if self.is_revoked(&Identity::operator(name.clone())) {
+            return Err(RenewOperatorRefusal::Revoked(name.clone()));
         }
         match self.node_with(key) {
             Some(node) => Err(RenewOperatorRefusal::KeyTaken(node.name.clone())),

@@ -25,6 +25,12 @@ impl NodeRights {
     pub fn roles_text(&self) -> String {
         self.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
     }
+
+    /// Whether all that these allow is allowed by `other` as well.
+    pub fn within(&self, other: &NodeRights) -> bool {
+        let is_part = self.roles.is_subset(&other.roles) && self.limits.within(&other.limits);
+        is_part || other.roles.contains(&Role::Admin)
+    }
 }
 
 impl Control {

@@ -4,8 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::{Change, Control, Decision};
-use crate::identity::{Identity, Name};
+use crate::grants::Grants;
+use crate::identity::{Identity, Kind, Name};
 use crate::labels::Labels;
+use crate::permission::Role;
 use crate::text::Text;
 use crate::token::{TokenId, TokenRecord};
 
@@ -50,6 +52,9 @@ pub enum CreateTokenRefusal {
     /// No board has an empty serial number.
     #[error("give the serial number of the board that the token is for")]
     Serial,
+    /// The asker enrols nodes with some labels only, and the token would let in others, or let nodes add labels.
+    #[error("assign the labels of nodes that you may enrol, and let nodes have none of their own; or ask an admin")]
+    AboveOwn,
     /// The key is that of a token that was made before, live or not.
     #[error("draw a new seed: the token {0} has this key")]
     Exists(TokenId),
@@ -64,7 +69,8 @@ pub enum RevokeTokenRefusal {
 }
 
 impl Control {
-    /// Makes a join token. Whether `who` may is asked of [`Control::authorize`] before.
+    /// Makes a join token. Whether `who` may is asked of [`Control::authorize`] before; who may enrol some nodes only makes
+    /// tokens for those.
     pub fn create_token(
         &self,
         now: SystemTime,
@@ -73,7 +79,7 @@ impl Control {
     ) -> Decision<Result<TokenRecord, CreateTokenRefusal>> {
         let id = TokenId::of(&spec.public_key);
         let row = |outcome, detail| audit_row(now, who, "token.create", format!("token/{id}"), outcome, detail);
-        if let Err(refusal) = self.check_spec(&spec) {
+        if let Err(refusal) = self.check_reach(who, &spec).and_then(|()| self.check_spec(&spec)) {
             return Decision { changes: vec![row(Outcome::Denied, refusal.to_string())], answer: Err(refusal) };
         }
         let row = row(Outcome::Allowed, spec.to_string());
@@ -114,6 +120,18 @@ impl Control {
         let token = token.revoked(now);
         let row = row(Outcome::Allowed, format!("{} uses were left", token.uses_left));
         Decision { changes: vec![Change::PutToken(token.clone()), row], answer: Ok(token) }
+    }
+
+    fn check_reach(&self, who: &Identity, spec: &TokenSpec) -> Result<(), CreateTokenRefusal> {
+        let operator = (who.kind == Kind::Operator).then(|| self.operator(&who.name)).flatten();
+        let is_within = |grants: &Grants| {
+            let of_labels = grants.has_on(Role::Enroller, &spec.labels) && !spec.own_labels;
+            of_labels || grants.has_everywhere(Role::Enroller)
+        };
+        match operator {
+            Some(operator) if !is_within(&operator.grants) => Err(CreateTokenRefusal::AboveOwn),
+            _ => Ok(()),
+        }
     }
 
     fn check_spec(&self, spec: &TokenSpec) -> Result<(), CreateTokenRefusal> {

@@ -7,7 +7,7 @@
 mod methods;
 mod redacted;
 
-pub use methods::{METHODS, without_row};
+pub use methods::{METHODS, twice, without_row};
 
 /// What a node does.
 pub mod agent {

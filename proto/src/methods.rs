@@ -31,6 +31,23 @@ pub const fn without_row<T>(
     None
 }
 
+/// The first method that has two rows in a table, of which only one would ever be looked at.
+pub const fn twice<T>(rows: &[(&'static str, T)]) -> Option<&'static str> {
+    let (mut one, mut other) = (0, 1);
+    while one < rows.len() {
+        while other < rows.len() {
+            if rows[one].0.len() == rows[other].0.len() && has_prefix(rows[one].0.as_bytes(), rows[other].0.as_bytes())
+            {
+                return Some(rows[one].0);
+            }
+            other += 1;
+        }
+        one += 1;
+        other = one + 1;
+    }
+    None
+}
+
 const fn has_row<T>(path: &str, rows: &[(&'static str, T)]) -> bool {
     let mut row = 0;
     while row < rows.len() {

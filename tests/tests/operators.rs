@@ -4,11 +4,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mtls::{Context, Expect};
 use pictl::Exit;
-use proto::agent::v1::GpioRequest;
+use proto::agent::v1::line_name::Name;
+use proto::agent::v1::{GpioRequest, LineName, WatchGpioRequest};
 use proto::fleet::v1::operators_client::OperatorsClient;
 use proto::fleet::v1::{AddOperatorRequest, ChangeRolesRequest, Grant, Names, RenewCertificateRequest, Role, Scope};
 use tests::{Cluster, Said, Sorted, figure, operator, proxied, reason, size};
@@ -199,6 +200,12 @@ async fn nobody_mints_above_their_own() {
         assert_eq!(made.is_ok(), exit == Exit::Done, "{who:?}");
         denied += usize::from(made.is_err());
     }
+    // control: of the labels that the limited one enrols
+    let out = cluster.folder("lab.token").display().to_string();
+    let made = says(&cluster, &limited, &format!("token create --label room=lab --out {out}")).await;
+    assert_eq!(made.exit, Exit::Done, "{}", made.err);
+    let made = says(&cluster, &limited, &format!("token create --label room=barn --out {out}")).await;
+    assert_eq!(made.exit, Exit::Denied, "{}", made.err);
     // an enroller makes tokens and nothing else
     for line in ["node list", "operator list", "gpio get sim-1 17", "operator show admin"] {
         assert_eq!(says(&cluster, &enroller, line).await.exit, Exit::Denied, "{line}");
@@ -284,4 +291,83 @@ async fn a_change_of_roles_acts_at_once() {
     }
     let (count, until_denied) = (until_denied.len(), Sorted::new(until_denied));
     figure(format!("S8b, calls: {count} changes, the next call denied each time; its round trip {until_denied}"));
+}
+
+/// S8b, for streams: whose reach shrinks, or whose role goes, or whose node is labelled away, has no stream a second later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_reach_shrinks() {
+    let cluster = Cluster::start().await;
+    let _fleet = cluster.nodes(1).await;
+    let admin = cluster.admin();
+    let run = async |line: &str| {
+        let said = says(&cluster, &admin, line).await;
+        assert_eq!(said.exit, Exit::Done, "{line}: {}", said.err);
+    };
+    run("node label sim-1 room=lab").await;
+    let bob = operator(&cluster, "bob", &["--role", "gpio"]).await;
+    let mut calls = proxied(&bob, "sim-1");
+    let line = LineName { name: Some(Name::Pin(17)) };
+    let watch = WatchGpioRequest { lines: vec![line], ..WatchGpioRequest::default() };
+    let mut ended = Vec::new();
+    for (before, change) in [
+        ("operator role bob add gpio", "operator role bob add gpio --lines 4"),
+        ("operator role bob add gpio --lines 4,17", "operator role bob add gpio --lines 17"),
+        ("operator role bob add gpio", "operator role bob remove gpio"),
+        ("operator role bob add gpio --nodes room=lab", "node label sim-1 room=barn"),
+    ]
+    .repeat(size(1, 10))
+    {
+        run("node label sim-1 room=lab").await;
+        run(before).await;
+        let mut records = calls.watch_gpio(watch.clone()).await.unwrap().into_inner();
+        records.message().await.unwrap().unwrap();
+        let began = Instant::now();
+        run(change).await;
+        let end = async {
+            loop {
+                match records.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("{change}: ended without a reason"),
+                    Err(status) => break status,
+                }
+            }
+        };
+        let status = tokio::time::timeout(Duration::from_secs(1), end).await.expect("within a second");
+        assert_eq!(status.code(), Code::PermissionDenied, "{change}: {status:?}");
+        ended.push(began.elapsed());
+    }
+    // control: what widens ends nothing
+    run("node label sim-1 room=lab").await;
+    run("operator role bob add gpio --lines 17 --nodes room=lab").await;
+    let mut records = calls.watch_gpio(watch).await.unwrap().into_inner();
+    records.message().await.unwrap().unwrap();
+    run("operator role bob add gpio --lines 4,17").await;
+    run("operator role bob add viewer").await;
+    let more = tokio::time::timeout(Duration::from_millis(1500), records.message()).await;
+    assert!(more.is_err(), "{more:?}");
+    let (count, ended) = (ended.len(), Sorted::new(ended));
+    figure(format!("S8b, streams: {count} ended after the command that took the right: {ended}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_locked_unlocked_and_revoked() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let bob = operator(&cluster, "bob", &["--role", "viewer"]).await;
+    assert_eq!(says(&cluster, &bob, "node list").await.exit, Exit::Done);
+    assert_eq!(says(&cluster, &admin, "operator lock bob --reason holiday").await.exit, Exit::Done);
+    assert_ne!(says(&cluster, &bob, "node list").await.exit, Exit::Done);
+    let shown = says(&cluster, &admin, "operator show bob").await.out;
+    assert!(shown.contains("locked since") && shown.contains("by operator/admin: holiday"), "{shown}");
+    assert_eq!(says(&cluster, &admin, "operator unlock bob").await.exit, Exit::Done);
+    assert_eq!(says(&cluster, &bob, "node list").await.exit, Exit::Done);
+    let asked = says(&cluster, &admin, "operator revoke bob").await;
+    assert!(asked.exit == Exit::Usage && asked.err.contains("--yes"), "{}", asked.err);
+    assert_eq!(says(&cluster, &admin, "operator revoke bob --yes").await.exit, Exit::Done);
+    assert_ne!(says(&cluster, &bob, "node list").await.exit, Exit::Done);
+    let list = says(&cluster, &admin, "operator list").await.out;
+    assert!(list.contains("revoked"), "{list}");
+    let out = cluster.folder("again.toml").display().to_string();
+    let again = says(&cluster, &admin, &format!("operator renew bob --out {out}")).await;
+    assert!(again.exit == Exit::Conflict && again.err.contains("was revoked"), "{}", again.err);
 }

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Change, Identity, Operator, Role};
+use control_lib::Role;
 use hal_core::LineId;
 use mtls::Expect;
-use pi_controller::store::Store;
 use pictl::Exit;
 use proto::agent::v1::execute_stream_request::Input;
 use proto::agent::v1::execute_stream_response::Output;
@@ -20,7 +19,9 @@ use proto::agent::v1::{
 };
 use proto::control::v1::{HealthReport, NodeRegistration};
 use sim::Level;
-use tests::{Cluster, ExecNode, Sorted, claim, direct, eventually, figure, size, survivors, to_node, trusting};
+use tests::{
+    Cluster, ExecNode, Sorted, claim, direct, eventually, figure, operator, size, survivors, to_node, trusting,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -237,22 +238,11 @@ async fn a_locked_node_is_sent_nothing_and_goes_on_reporting() {
     }
 }
 
-/// Known to the control plane; there is no other way to add one in this test than before the controller starts.
-async fn cluster_with(operator: &str, roles: &[Role]) -> Cluster {
-    let mut cluster = Cluster::start().await;
-    cluster.stop().await;
-    let mut store = Store::open(&cluster.controller_state().join("state.db")).unwrap();
-    let revision = store.load().unwrap().revision;
-    let created_by = Identity::controller("c1".parse().unwrap());
-    let operator = Operator {
-        name: operator.parse().unwrap(),
-        roles: roles.iter().copied().collect(),
-        created_by,
-        created_at: SystemTime::now(),
-    };
-    store.commit(&[Change::PutOperator(operator)], revision + 1).unwrap();
-    drop(store);
-    cluster.resume().await;
+/// With an operator who has these roles.
+async fn cluster_with(name: &str, roles: &[Role]) -> Cluster {
+    let cluster = Cluster::start().await;
+    let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    operator(&cluster, name, &["--role", &roles.join(",")]).await;
     cluster
 }
 

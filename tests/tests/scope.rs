@@ -30,7 +30,6 @@ use tonic::{Code, Status};
 type Client = NodeAgentClient<InterceptedService<Channel, ToNode>>;
 
 const NODE: &str = "
-labels = { room = 'lab' }
 [gpio]
 aliases = { heater = 5 }
 [bus.i2c]
@@ -63,7 +62,10 @@ roles = ['admin']
 async fn lab(cluster: &Cluster) -> Fleet {
     let path = cluster.folder("agent.toml");
     std::fs::write(&path, NODE).unwrap();
-    cluster.nodes_with(1, &Config::load(&path).unwrap()).await
+    let fleet = cluster.nodes_with(1, &Config::load(&path).unwrap()).await;
+    let labelled = cluster.pictl(&["node", "label", "sim-1", "room=lab"]).await;
+    assert_eq!(labelled.exit, Exit::Done, "{}", labelled.err);
+    fleet
 }
 
 /// The operator `name` through the controller, where they get `options`, and straight to the node, where they stand in the
@@ -244,8 +246,9 @@ async fn whoever_has_templates_runs_those_and_nothing_else() {
 async fn nodes_beyond_ones_reach_are_not_told_from_none() {
     let cluster = Cluster::start().await;
     let _lab = lab(&cluster).await;
-    let barn = Config { labels: BTreeMap::from([("room".to_owned(), "barn".to_owned())]), ..Config::default() };
-    let other = Lone::start(&cluster, &barn, &pi_sim::hardware("lone").0.board).await;
+    // what a node says of itself opens nothing
+    let other = Config { labels: BTreeMap::from([("room".to_owned(), "lab".to_owned())]), ..Config::default() };
+    let other = Lone::start(&cluster, &other, &pi_sim::hardware("lone").0.board).await;
     let bob = operator(&cluster, "bob", &["--role", "viewer,gpio", "--nodes", "room=lab"]).await;
     tests::eventually(async || cluster.pictl(&["node", "show", "lone"]).await.out.contains("ready")).await;
     let says =

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use control_lib::{
-    AddOperatorRefusal, Admitted, Caller, Change, ChangeRolesRefusal, Control, Denied, Grants, Identity, Labels,
-    Lifetime, Name, Names, Operator, OperatorSpec, Outcome, Permission, PublicKey, RenewOperatorRefusal, Role, Scope,
+    AddOperatorRefusal, Admitted, Caller, Change, ChangeRolesRefusal, Control, CreateTokenRefusal, Denied, Grants,
+    Identity, Labels, Lifetime, Name, Names, Operator, OperatorSpec, Outcome, Permission, PublicKey,
+    RenewOperatorRefusal, Role, Scope, TokenSpec,
 };
 use rcgen::KeyPair;
 
-use crate::{HOUR, audit, commit, control, control_with_token, csr, join, key, name, refused, start};
+use crate::{HOUR, audit, commit, control, control_with_token, csr, join, key, name, refused, start, token_spec};
 
 const GPIO: &str = "/pi.agent.v1.NodeAgent/ControlGPIO";
 
@@ -245,9 +246,46 @@ fn a_role_reaches_the_nodes_that_it_is_limited_to() {
 fn what_concerns_the_whole_fleet_asks_for_a_role_without_limits() {
     let control = with_nodes();
     let bob = Caller::Identity(operator("bob"));
-    let create = "/pi.fleet.v1.Tokens/CreateToken";
-    let denied = control.authorize(&bob, create).unwrap_err();
+    let list = "/pi.fleet.v1.Tokens/ListTokens";
+    let denied = control.authorize(&bob, list).unwrap_err();
     assert_eq!(denied, Denied::Limited { operator: name("bob"), role: Role::Enroller });
     assert!(control.authorize(&bob, "/pi.control.v1.ControlPlane/RequestProvisioning").is_err());
-    assert!(control.authorize(&Caller::Identity(operator("root")), create).is_ok());
+    assert!(control.authorize(&Caller::Identity(operator("root")), list).is_ok());
+}
+
+#[test]
+fn whoever_enrols_nodes_of_some_labels_makes_tokens_for_those() {
+    let control = with_nodes();
+    let make = |who: &str, labels: &[(&str, &str)], own_labels| {
+        let labels = Labels::new(labels.iter().copied()).unwrap();
+        let spec = TokenSpec { labels, own_labels, ..token_spec([7; 32]) };
+        control.create_token(start(), &operator(who), spec)
+    };
+    for (labels, own_labels) in [(&[][..], false), (&[("room", "barn")], false), (&[("room", "lab")], true)] {
+        assert_eq!(refused(make("bob", labels, own_labels), Outcome::Denied), CreateTokenRefusal::AboveOwn);
+        assert!(make("root", labels, own_labels).answer.is_ok());
+    }
+    assert!(make("bob", &[("room", "lab"), ("rack", "2")], false).answer.is_ok());
+}
+
+#[test]
+fn a_revoked_name_is_used_up() {
+    let mut control = populated();
+    let decision = control.revoke(start(), &operator("root"), &operator("bob"), Default::default());
+    commit(&mut control, decision).unwrap();
+    let again = control.add_operator(start(), &c1(), spec("bob", &[(Role::Viewer, Scope::UNLIMITED)]));
+    assert!(matches!(refused(again, Outcome::Denied), AddOperatorRefusal::Exists(_)));
+    let renewed = control.renew_operator(start(), &operator("root"), &name("bob"), &public(&key()));
+    assert!(matches!(refused(renewed, Outcome::Denied), RenewOperatorRefusal::Revoked(_)));
+    // of an operator who was never added here, but listed on some node
+    let decision = control.revoke(start(), &operator("root"), &operator("eve"), Default::default());
+    commit(&mut control, decision).unwrap();
+    let eve = control.add_operator(start(), &c1(), spec("eve", &[(Role::Viewer, Scope::UNLIMITED)]));
+    assert!(matches!(refused(eve, Outcome::Denied), AddOperatorRefusal::Revoked(_)));
+    // who is kept out does not count as an admin who is left
+    add_operator(&mut control, &c1(), "anna", &[(Role::Admin, Scope::UNLIMITED)]).unwrap();
+    let decision = control.lock(start(), &operator("root"), &operator("anna"), Default::default());
+    commit(&mut control, decision).unwrap();
+    let last = change(&mut control, "root", &name("root"), &[], &[Role::Admin]).unwrap_err();
+    assert_eq!(last, ChangeRolesRefusal::LastAdmin(name("root")));
 }

@@ -93,6 +93,9 @@ const _: () = {
     if let Some(method) = proto::without_row(proto::METHODS, "/pi.agent.", METHODS) {
         panic!("{}", method) // has no row in METHODS
     }
+    if let Some(method) = proto::twice(METHODS) {
+        panic!("{}", method) // has two rows
+    }
 };
 
 /// Several rights at once.

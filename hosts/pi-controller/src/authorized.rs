@@ -25,6 +25,9 @@ const _: () = {
     if let Some(method) = proto::without_row(proto::METHODS, "/", control_lib::METHODS) {
         panic!("{}", method) // has no row in control_lib::METHODS
     }
+    if let Some(method) = proto::twice(control_lib::METHODS) {
+        panic!("{}", method) // has two rows
+    }
 };
 
 /// A service behind the one table from method to permission. A call that passes carries its `Caller` in its extensions; a

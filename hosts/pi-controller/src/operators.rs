@@ -73,7 +73,7 @@ impl Operators for OperatorsService {
         let operator = decided.await.map_err(wire::ledger)?;
         let operator = operator.map_err(|refusal| wire::change_roles_refusal(&refusal))?;
         tracing::info!(operator = %operator.name, roles = %operator.grants, %by, "changed roles");
-        Ok(Response::new(ChangeRolesResponse { operator: Some(wire::operator(&operator)) }))
+        Ok(Response::new(ChangeRolesResponse { operator: Some(wire::operator(&operator, &self.ledger.read())) }))
     }
 
     async fn list_operators(
@@ -88,7 +88,7 @@ impl Operators for OperatorsService {
         let after = wire::page_start(&page_token)?;
         let control = self.ledger.read();
         let mut rest = control.operators().filter(|operator| Some(&operator.name) > after.as_ref());
-        let operators: Vec<_> = rest.by_ref().take(size).map(wire::operator).collect();
+        let operators: Vec<_> = rest.by_ref().take(size).map(|operator| wire::operator(operator, &control)).collect();
         let more = rest.next().and(operators.last()).map(|last| last.name.clone());
         Ok(Response::new(ListOperatorsResponse { operators, next_page_token: more.unwrap_or_default() }))
     }
@@ -104,7 +104,7 @@ impl Operators for OperatorsService {
             return Err(wire::not_your_own());
         }
         let found = control.operator(&name).ok_or_else(|| wire::unknown_operator(&name))?;
-        Ok(Response::new(GetOperatorResponse { operator: Some(wire::operator(found)) }))
+        Ok(Response::new(GetOperatorResponse { operator: Some(wire::operator(found, &control)) }))
     }
 
     async fn renew_certificate(

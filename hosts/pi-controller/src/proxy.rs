@@ -29,8 +29,8 @@ const ROLES: HeaderName = HeaderName::from_static("pi-roles");
 /// Request metadata by which it learns to which lines, units, sources and templates that is limited.
 const SCOPE: HeaderName = HeaderName::from_static("pi-scope");
 
-/// To whom a role was taken away while they used it.
-const RIGHTS_CHANGED: &str = "a role was taken away meanwhile; call again with those that are left";
+/// To whom a role, or some of its reach, was taken away while they used it.
+const RIGHTS_CHANGED: &str = "a role was taken away or limited meanwhile; call again with what is left";
 
 #[derive(Clone)]
 pub(crate) struct NodeAgentProxy {
@@ -108,7 +108,7 @@ impl NodeAgentProxy {
             let control = ledger.read();
             check_excluded(&control, &node)?;
             match control.rights_on(&caller, &method, &node) {
-                Ok(rights) if rights == told => Ok(()),
+                Ok(now) if told.within(&now) => Ok(()),
                 Ok(_) => Err(wire::status(Code::PermissionDenied, "RIGHTS_CHANGED", RIGHTS_CHANGED, [])),
                 Err(denied) => Err(wire::denied(&denied)),
             }

@@ -1,11 +1,12 @@
 //! S8b: what becomes of open streams when rights change; with the real ledger, store and wrapper.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Caller, Change, Control, Decision, Identity, Issuer, Operator, Role};
+use control_lib::{
+    Authority, Caller, Change, Control, Decision, Grants, Identity, Issuer, Lifetime, Operator, Role, Scope,
+};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use mtls::{Peer, PeerIdentity};
@@ -28,16 +29,18 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 fn ledger() -> (TempDir, Arc<Ledger>) {
     let folder = tempfile::tempdir().unwrap();
-    let issuer = Issuer::create(&"lab".parse().unwrap(), SystemTime::now()).unwrap();
+    let (lab, now) = ("lab".parse().unwrap(), SystemTime::now());
+    let authority = Authority::new(Issuer::create(&lab, now).unwrap(), Issuer::create_recovery(&lab, now).unwrap());
     let store = Store::open(&folder.path().join("state.db")).unwrap();
-    (folder, Ledger::new(Control::new(issuer), store))
+    (folder, Ledger::new(Control::new(authority.unwrap()), store))
 }
 
 async fn set_roles(ledger: &Arc<Ledger>, roles: &[Role]) {
     let name = "bob".parse().unwrap();
     let created_by = Identity::controller("c1".parse().unwrap());
-    let roles: BTreeSet<Role> = roles.iter().copied().collect();
-    let operator = Operator { name, roles, created_by, created_at: SystemTime::now() };
+    let grants = Grants::new(roles.iter().map(|role| (*role, Scope::UNLIMITED))).unwrap();
+    let (lifetime, created_at) = (Lifetime::OPERATOR, SystemTime::now());
+    let operator = Operator { name, grants, lifetime, expires: None, created_by, created_at };
     ledger.decide(|_| Decision { changes: vec![Change::PutOperator(operator)], answer: () }).await.unwrap();
 }
 

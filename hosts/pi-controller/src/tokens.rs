@@ -93,7 +93,11 @@ fn spec(message: pb::CreateTokenRequest) -> Result<TokenSpec, Status> {
 }
 
 fn create_refusal(refusal: &CreateTokenRefusal) -> Status {
-    wire::status(Code::InvalidArgument, "TOKEN_REFUSED", &refusal.to_string(), [])
+    let (code, reason) = match refusal {
+        CreateTokenRefusal::AboveOwn => (Code::PermissionDenied, "ABOVE_OWN"),
+        _ => (Code::InvalidArgument, "TOKEN_REFUSED"),
+    };
+    wire::status(code, reason, &refusal.to_string(), [])
 }
 
 fn revoke_refusal(refusal: &RevokeTokenRefusal) -> Status {

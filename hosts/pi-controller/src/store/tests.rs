@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
     AuditRow, Authority, Certificate, Change, Exclusion, ExclusionKind, Grants, Identity, Inventory, Issuer, Labels,
-    Lifetime, Name, Names, Node, Operator, Outcome, Place, PublicKey, RevokedKey, Role, Root, Scope, Selector,
-    Standing, TokenId, TokenRecord,
+    Lifetime, Name, Names, Node, Operator, Outcome, Place, PublicKey, RevokedKey, Role, Root, Scope, Selector, TokenId,
+    TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

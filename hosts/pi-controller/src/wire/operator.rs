@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use control_lib::{
-    AddOperatorRefusal, Admitted, Certificate, ChangeRolesRefusal, Control, Grants, Lifetime, Name, Names, Operator,
-    OperatorSpec, PublicKey, RenewOperatorRefusal, Role, Scope, ScopeError, Selector,
+    AddOperatorRefusal, Admitted, Certificate, ChangeRolesRefusal, Control, Grants, Identity, Lifetime, Name, Names,
+    Operator, OperatorSpec, PublicKey, RenewOperatorRefusal, Role, Scope, ScopeError, Selector,
 };
 use proto::fleet::v1 as pb;
 use tonic::{Code, Status};
@@ -94,7 +94,7 @@ pub(crate) fn unknown_operator(name: &Name) -> Status {
 }
 
 /// An operator for people.
-pub(crate) fn operator(operator: &Operator) -> pb::Operator {
+pub(crate) fn operator(operator: &Operator, control: &Control) -> pb::Operator {
     let Operator { name, grants, lifetime, expires, created_by, created_at } = operator;
     pb::Operator {
         name: name.to_string(),
@@ -103,6 +103,7 @@ pub(crate) fn operator(operator: &Operator) -> pb::Operator {
         certificate_expires: expires.map(Into::into),
         created_by: created_by.to_string(),
         created_at: Some((*created_at).into()),
+        exclusion: control.exclusion(&Identity::operator(name.clone())).map(super::exclusion),
     }
 }
 
@@ -138,7 +139,7 @@ fn grant(role: Role, scope: &Scope) -> pb::Grant {
 pub(crate) fn admitted(admitted: Admitted, control: &Control) -> pb::AddOperatorResponse {
     let Admitted { operator, certificate } = admitted;
     pb::AddOperatorResponse {
-        operator: Some(self::operator(&operator)),
+        operator: Some(self::operator(&operator, control)),
         certificate: certificate.map(|certificate| operator_certificate(certificate, control)),
     }
 }
@@ -157,6 +158,7 @@ pub(crate) fn operator_certificate(certificate: Certificate, control: &Control) 
 pub(crate) fn add_operator_refusal(refusal: &AddOperatorRefusal) -> Status {
     let (code, reason) = match refusal {
         AddOperatorRefusal::Exists(_) => (Code::AlreadyExists, "OPERATOR_EXISTS"),
+        AddOperatorRefusal::Revoked(_) => (Code::FailedPrecondition, "OPERATOR_REVOKED"),
         AddOperatorRefusal::NoRole => (Code::InvalidArgument, "NO_ROLE"),
         AddOperatorRefusal::AboveOwn(_) => (Code::PermissionDenied, "ABOVE_OWN"),
         AddOperatorRefusal::NotAdmin => (Code::PermissionDenied, "ACCESS_DENIED"),
@@ -184,6 +186,7 @@ pub(crate) fn renew_operator_refusal(refusal: &RenewOperatorRefusal) -> Status {
     let (code, reason) = match refusal {
         RenewOperatorRefusal::Unknown(name) => return unknown_operator(name),
         RenewOperatorRefusal::AboveOwn(..) => (Code::PermissionDenied, "ABOVE_OWN"),
+        RenewOperatorRefusal::Revoked(_) => (Code::FailedPrecondition, "OPERATOR_REVOKED"),
         RenewOperatorRefusal::NotAdmin => (Code::PermissionDenied, "ACCESS_DENIED"),
         RenewOperatorRefusal::KeyTaken(_) => (Code::AlreadyExists, "KEY_TAKEN"),
         RenewOperatorRefusal::Issue(_) => (Code::Unavailable, "NOT_ISSUED"),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use mtls::{CertificateDer, Context, Credentials, Issued, OwnKey};
 use proto::fleet::v1::{AddOperatorRequest, Grant, OperatorCertificate, RenewCertificateRequest};
 
-use super::{client, described, timestamp};
+use super::{client, described};
 use crate::call::Caller;
 use crate::exit::{Exit, Failure};
+use crate::node::timestamp;
 use crate::output::{Output, inert, json};
 
 /// Who is to be added, and where what they need is to be put.

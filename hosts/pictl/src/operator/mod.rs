@@ -13,7 +13,9 @@ use proto::fleet::v1::{
 use tonic::transport::Channel;
 
 use crate::call::Caller;
-use crate::exit::Failure;
+use crate::exclusion;
+use crate::exit::{Exit, Failure};
+use crate::node::timestamp;
 use crate::output::{Output, json, or_dash, table};
 
 pub(crate) use certificate::{accept, request};
@@ -55,6 +57,30 @@ pub(crate) enum Command {
         operator: String,
         #[command(subcommand)]
         change: Change,
+    },
+    /// Keep an operator out for a time: their connections end within a second
+    Lock {
+        /// Name of the operator
+        operator: String,
+        /// Why, for other people
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a locked operator in again
+    Unlock {
+        /// Name of the operator
+        operator: String,
+    },
+    /// Keep an operator out for good: their connections end within a second, and their name is used up
+    Revoke {
+        /// Name of the operator
+        operator: String,
+        /// Why, for other people
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Yes, for good
+        #[arg(long)]
+        yes: bool,
     },
     /// Make a key, and a request for a certificate that an admin answers with `pictl operator add --csr`
     Request {
@@ -145,6 +171,17 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
             return certificate::add(caller, add, output).await;
         }
         Command::Renew { operator, csr, out } => return certificate::renew(caller, operator, csr, out, output).await,
+        Command::Lock { operator, reason } => {
+            return exclusion::lock(caller, &subject(&operator), reason, output).await;
+        }
+        Command::Unlock { operator } => return exclusion::unlock(caller, &subject(&operator), output).await,
+        Command::Revoke { operator, reason, yes: true } => {
+            return exclusion::revoke(caller, &subject(&operator), reason, output).await;
+        }
+        Command::Revoke { operator, .. } => {
+            let why = "is for good: say so with --yes; to keep them out for a time: pictl operator lock";
+            return Err(Failure::Command(Exit::Usage, format!("revoking {operator} {why} {operator}")));
+        }
         Command::Request { key, out } => return request(&key, &out),
         Command::Accept { answer, key, out } => return accept(&answer, &key, &out),
     };
@@ -153,6 +190,10 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
         Output::Json => json(&operator),
         Output::Table => Ok(one_table(&operator)),
     }
+}
+
+fn subject(operator: &str) -> String {
+    format!("operator/{operator}")
 }
 
 fn client(caller: &Caller) -> Result<OperatorsClient<Channel>, Failure> {
@@ -177,9 +218,10 @@ fn list_table(operators: &[Operator]) -> String {
     let row = |operator: &Operator| {
         let grants: Vec<String> = operator.grants.iter().map(described).collect();
         let expires = or_dash(timestamp(operator.certificate_expires));
-        vec![operator.name.clone(), or_dash(grants.join("; ")), expires]
+        let standing = operator.exclusion.as_ref().map(exclusion::word).unwrap_or_default();
+        vec![operator.name.clone(), or_dash(standing), or_dash(grants.join("; ")), expires]
     };
-    table(&["OPERATOR", "ROLES", "CERTIFICATE UNTIL"], operators.iter().map(row))
+    table(&["OPERATOR", "KEPT OUT", "ROLES", "CERTIFICATE UNTIL"], operators.iter().map(row))
 }
 
 fn one_table(operator: &Operator) -> String {
@@ -188,6 +230,7 @@ fn one_table(operator: &Operator) -> String {
         [] => rows.push(("roles", "none".to_owned())),
         grants => rows.extend(grants.iter().map(|grant| ("role", described(grant)))),
     }
+    rows.extend(operator.exclusion.as_ref().map(|exclusion| ("kept out", exclusion::sentence(exclusion))));
     rows.push(("certificate until", timestamp(operator.certificate_expires)));
     rows.push(("added", timestamp(operator.created_at)));
     rows.push(("added by", operator.created_by.clone()));
@@ -216,10 +259,4 @@ fn described(grant: &Grant) -> String {
         limits if limits.is_empty() => role.to_owned(),
         limits => format!("{role}: {}", limits.join(", ")),
     }
-}
-
-/// RFC 3339 in UTC, to the second.
-fn timestamp(at: Option<prost_types::Timestamp>) -> String {
-    let at = at.and_then(|at| jiff::Timestamp::from_second(at.seconds).ok());
-    at.map(|at| at.to_string()).unwrap_or_default()
 }
