@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use control_lib::Issuer;
-use mtls::{Acceptor, CertificateDer, Credentials, Dialer, Expect, Limits, OwnCertificate, Trust};
+use mtls::{Acceptor, Cause, CertificateDer, Credentials, Dialer, Expect, Limits, OwnCertificate, Trust};
 use proto::fleet::v1::ListNodesRequest;
 use proto::fleet::v1::fleet_client::FleetClient;
-use tests::{Cluster, eventually};
+use tests::{ATTACKER, Cluster, eventually};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_stream::StreamExt;
 use tonic::Code;
 
@@ -101,4 +101,47 @@ async fn certificate_and_trust_are_replaced_while_serving() {
     assert!(said.contains("refused our certificate"), "{said}");
     let new = cluster.dialer(&of(&next, "operator/anna"));
     eventually(async || call(&new, address).await.code() == Code::Unimplemented).await;
+}
+
+/// How many of 200 connections from one address are reset at once, of those that say nothing.
+async fn reset_at_once(address: SocketAddr) -> usize {
+    let mut attempts = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        attempts.spawn(async move {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((ATTACKER, 0).into()).unwrap();
+            let Ok(mut connection) = socket.connect(address).await else { return true };
+            // who is let in may be silent for five seconds
+            tokio::time::timeout(Duration::from_secs(3), connection.read(&mut [0; 1])).await.is_ok()
+        });
+    }
+    attempts.join_all().await.into_iter().filter(|reset| *reset).count()
+}
+
+/// The controller's listener, the agent's, and the one that Prometheus asks: each has the same limits.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listener_throttles_an_address_that_connects_too_often() {
+    let cluster = Cluster::start().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let prometheus = Some(pi_agent::Prometheus { listen: free, tls: true });
+    let fleet = cluster.nodes_with(1, &pi_agent::Config { prometheus, ..pi_agent::Config::default() }).await;
+    for (name, address) in [("controller", cluster.address), ("agent", fleet.nodes[0].1)] {
+        let reset = reset_at_once(address).await;
+        // a burst of 50, and ten for each second that the 200 take
+        assert!((100..=150).contains(&reset), "{name}: {reset} of 200 were reset");
+    }
+    // the agent's listeners count together: the burst is spent
+    let reset = reset_at_once(free).await;
+    assert!(reset >= 100, "prometheus: {reset} of 200 were reset");
+}
+
+/// Control: an address that is named is not throttled.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_named_is_not_throttled() {
+    let cluster = Cluster::start().await;
+    let own = cluster.credentials(&cluster.issuer(), "controller/c1", SystemTime::now());
+    let server = listen(&own, Limits { unthrottled: vec![ATTACKER], ..Limits::default() }).await;
+    let _incoming = server.acceptor.clone().incoming(server.listener);
+    assert_eq!(reset_at_once(server.address).await, 0);
+    assert_eq!(server.acceptor.counters().count(Cause::Throttled), 0);
 }

@@ -8,13 +8,16 @@ use tokio::time::timeout;
 use tonic::{Status, TimeoutExpired};
 
 /// Without an earlier deadline of its own a call that has not begun to answer ends here.
-pub(crate) const CALL: Duration = Duration::from_secs(30);
+const CALL: Duration = Duration::from_secs(30);
 
-/// The answer of a call with these headers; `DEADLINE_EXCEEDED` when neither the caller's `grpc-timeout` nor 30 s, whichever
-/// is shorter, was enough for it to begin: the call's handler is then dropped. What a stream takes after it has begun is not
-/// counted.
-pub(crate) async fn in_time<T>(headers: &HeaderMap, call: impl Future<Output = T>) -> Result<T, Status> {
-    let time = asked(headers).map_or(CALL, |asked| asked.min(CALL));
+/// How long a call with these headers has: the caller's `grpc-timeout` or 30 s, whichever is shorter.
+pub(crate) fn time_of(headers: &HeaderMap) -> Duration {
+    asked(headers).map_or(CALL, |asked| asked.min(CALL))
+}
+
+/// The answer of a call; `DEADLINE_EXCEEDED` when this was not enough for it to begin: the call's handler is then dropped.
+/// What a stream takes after it has begun is not counted.
+pub(crate) async fn in_time<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, Status> {
     timeout(time, call).await.map_err(|_| Status::deadline_exceeded("no answer before the call's deadline"))
 }
 
@@ -59,7 +62,7 @@ mod tests {
                 headers.insert("grpc-timeout", text.parse().unwrap());
             }
             let began = tokio::time::Instant::now();
-            let status = in_time(&headers, std::future::pending::<()>()).await.unwrap_err();
+            let status = in_time(time_of(&headers), std::future::pending::<()>()).await.unwrap_err();
             assert_eq!(status.code(), Code::DeadlineExceeded);
             assert_eq!(began.elapsed().as_millis(), expected_ms, "{header:?}");
         }

@@ -25,7 +25,7 @@ use tower::{Service, ServiceExt};
 use crate::acceptor::{Acceptor, Connection};
 use crate::answer::{Answer, until_stalled};
 use crate::counters::{Cause, Counters};
-use crate::deadline::in_time;
+use crate::deadline::{in_time, time_of};
 use crate::identity::Peer;
 use crate::message::Timed;
 
@@ -213,8 +213,8 @@ where
         };
         let mut request = request.map(|body| Body::new(Timed::new(body)));
         request.extensions_mut().insert(self.peer.clone());
-        let headers = request.headers().clone();
-        let response = in_time(&headers, self.service.clone().oneshot(request)).await;
+        let time = time_of(request.headers());
+        let response = in_time(time, self.service.clone().oneshot(request)).await;
         drop(place);
         let response = response.map_or_else(Status::into_http, |Ok(response)| response);
         Ok(response.map(|body| Body::new(Answer::new(body))))
