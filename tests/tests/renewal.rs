@@ -317,6 +317,20 @@ async fn an_expired_certificate_is_good_for_its_renewal_and_nothing_else() {
     assert_eq!(last, "TOO_OFTEN");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_node_does_not_come_back() {
+    let (cluster, folder) = stopped_node().await;
+    let said = cluster.pictl(&["node", "revoke", "sim-1", "--yes"]).await;
+    assert_eq!(said.exit, pictl::Exit::Done, "{said:?}");
+    age(&cluster, &folder, SystemTime::now() - DAY * 30);
+    let csr = Some(OwnKey::generate().unwrap().csr().unwrap());
+    let dialer = cluster.dialer(&Credentials::load(&folder).unwrap());
+    let channel = dialer.channel(&cluster.address.to_string(), Expect::Controller).unwrap();
+    let asked = NodeRegistration { csr, ..NodeRegistration::default() };
+    let refused = ControlPlaneClient::new(channel).register_node(asked).await.unwrap_err();
+    assert!(mtls::was_revoked(&refused), "{refused:?}");
+}
+
 /// The states of the folder between which a crash can come, one after the other, on one node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_step_of_a_renewal_leaves_a_node_that_goes_on() {
