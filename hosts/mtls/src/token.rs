@@ -17,8 +17,8 @@ const PREFIX: &str = "pijoin1";
 /// PKCS #8 header of an Ed25519 private key (RFC 8410, section 7); the 32 bytes of the seed follow.
 const PKCS8_ED25519: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 const CHECKSUM_BYTES: usize = 5;
-/// No token is longer: prefix, two names of at most 63 characters, two keys in base32, checksum and dots have 257.
-const MAXIMUM_BYTES: usize = 257;
+/// No token is longer: prefix, two names of at most 63 characters, two keys in base32, checksum and dots have 250.
+const MAXIMUM_BYTES: usize = 250;
 
 /// `pijoin1.<cluster>.<SHA-256 of the CA's public key>.<token id>.<seed>.<checksum>`, the last four in base32.
 ///
