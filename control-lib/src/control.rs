@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::audit::AuditRow;
 use crate::authority::Authority;
+use crate::certificate::Lifetime;
 use crate::exclusion::{Exclusion, RevokedKey};
 use crate::identity::{ClusterId, Identity, Name};
 use crate::issuer::Issuer;
@@ -65,6 +66,7 @@ pub struct Control {
     pub(crate) unstored: BTreeSet<Identity>,
     pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
+    node_lifetime: Lifetime,
     trust_revision: u64,
 }
 
@@ -77,11 +79,31 @@ impl Control {
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(authority: Authority, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, tokens, operators, exclusions, unstored, revoked_keys) = Default::default();
-        let trust_revision = revision;
-        let mut control =
-            Control { authority, epoch: 0, nodes, tokens, operators, exclusions, unstored, revoked_keys, revision, trust_revision };
+        let (trust_revision, node_lifetime) = (revision, Lifetime::NODE);
+        let mut control = Control {
+            authority,
+            epoch: 0,
+            nodes,
+            tokens,
+            operators,
+            exclusions,
+            unstored,
+            revoked_keys,
+            revision,
+            node_lifetime,
+            trust_revision,
+        };
         rows.into_iter().for_each(|row| control.put(row));
         control
+    }
+
+    /// Certifies nodes for `lifetime` from now on, instead of [`Lifetime::NODE`].
+    pub fn with_node_lifetime(self, lifetime: Lifetime) -> Control {
+        Control { node_lifetime: lifetime, ..self }
+    }
+
+    pub(crate) fn node_lifetime(&self) -> Lifetime {
+        self.node_lifetime
     }
 
     /// Takes over what has been committed as one transaction. The revision rises by one, if there is any change.

@@ -17,11 +17,13 @@ mod hardware;
 mod join;
 mod last;
 mod limits;
+mod link;
 mod logs;
 mod metering;
 mod persist;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod renewal;
 mod sampler;
 mod serve;
 mod service;

@@ -9,17 +9,17 @@ use agent_lib::{ConditionKind, State};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use data_encoding::HEXLOWER;
 use hal_core::Board;
-use mtls::{CertificateDer, Credentials, Sessions, Trust};
-use proto::control::v1::control_plane_client::ControlPlaneClient;
+use mtls::{CertificateDer, Clock, Credentials, OwnCertificate, Sessions, Trust};
 use proto::control::v1::{NodeRegistration, TrustUpdate, WatchTrustRequest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::beliefs::{Beliefs, Told};
 use crate::exec::Executor;
+use crate::link::Link;
+use crate::renewal::Progress;
 use crate::service::Node;
 
 /// Between tries, doubled each time, and up to twice as long by chance: a fleet does not come back all at once.
@@ -42,7 +42,11 @@ pub(crate) struct TrustWatch<B: Board> {
     pub(crate) executor: Arc<Executor>,
     /// Where the roots are stored.
     pub(crate) state: PathBuf,
-    pub(crate) client: ControlPlaneClient<Channel>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) own: Arc<OwnCertificate>,
+    /// Asked for another certificate when the root of this one is to go.
+    pub(crate) renewals: Arc<Progress>,
+    pub(crate) link: Arc<Link>,
     /// What the node says of itself, with which it says what roots it has stored.
     pub(crate) registration: NodeRegistration,
     /// Random: the control plane tells by it a restart from a second machine with the same key.
@@ -55,6 +59,8 @@ enum Ended {
     Lost(Status),
     /// This node is not wanted any more.
     Revoked,
+    /// There is another connection now, on which this node has shown its next certificate.
+    Renewed,
 }
 
 impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
@@ -73,6 +79,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             match ended {
+                Ended::Renewed => {}
                 Ended::Lost(status) => {
                     let why = mtls::explain(&status).unwrap_or_else(|| status.message().to_owned());
                     tracing::debug!(why, ?pause, "not told of changes of trust for the moment");
@@ -91,8 +98,9 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     }
 
     async fn listen(&self, acknowledged: &mut Option<u64>) -> Ended {
+        let mut renewed = self.link.changes();
         let request = WatchTrustRequest { instance: self.instance.clone() };
-        let mut updates = match self.client.clone().watch_trust(request).await {
+        let mut updates = match self.link.client().watch_trust(request).await {
             Ok(response) => response.into_inner(),
             Err(status) => return judge(status),
         };
@@ -101,9 +109,15 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             let stored = self.beliefs.latest().roots_version;
             let is_owed = stored.is_some() && stored != *acknowledged;
             // what could not be acknowledged is tried again while nothing new comes
-            let next = match is_owed {
-                true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
-                false => Ok(updates.message().await),
+            let next = async {
+                match is_owed {
+                    true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
+                    false => Ok(updates.message().await),
+                }
+            };
+            let next = tokio::select! {
+                next = next => next,
+                _ = renewed.changed() => return Ended::Renewed,
             };
             match next {
                 Ok(Ok(Some(update))) => self.apply(update),
@@ -120,9 +134,9 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
 
     /// In memory at once, and durably as far as the disk lets it.
     fn apply(&self, update: TrustUpdate) {
-        let TrustUpdate { roots_version, roots, denied_identities, denied_keys, time } = update;
+        let TrustUpdate { roots_version, roots, denied_identities, denied_keys, time, renew_issuers } = update;
         if let Some(time) = time.and_then(|time| SystemTime::try_from(time).ok()) {
-            proven_time(time);
+            self.clock.prove(time);
         }
         let before = self.beliefs.latest();
         let is_stored = before.roots_version == Some(roots_version) || self.take_roots(roots);
@@ -137,6 +151,10 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             self.node.note(ConditionKind::ControlPlane, State::True, "Reinstated", String::new());
         }
         self.keep(told);
+        // after the new roots: the next certificate is from one of them
+        if self.own.issuer_pin().is_some_and(|own| renew_issuers.iter().any(|leaving| *leaving == own)) {
+            self.renewals.want();
+        }
         let ended = self.sessions.judge_again(Duration::ZERO);
         if ended > 0 {
             tracing::warn!(ended, "ended connections of who is not let in any more");
@@ -168,7 +186,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     async fn acknowledge(&self, roots_version: Option<u64>) -> bool {
         let mut request = Request::new(NodeRegistration { roots_version, ..self.registration.clone() });
         request.set_timeout(CALL_TIMEOUT);
-        let answered = self.client.clone().register_node(request).await;
+        let answered = self.link.client().register_node(request).await;
         if let Err(status) = &answered {
             tracing::debug!(why = status.message(), "cannot say which roots are stored, trying again");
         }
@@ -212,9 +230,4 @@ pub(crate) fn instance() -> String {
     let mut bytes = [0; 16];
     let drawn = SystemRandom::new().fill(&mut bytes);
     drawn.map(|()| HEXLOWER.encode(&bytes)).unwrap_or_default()
-}
-
-/// The control plane's clock, over a connection that was verified: what a clock of this node's own can hold on to.
-fn proven_time(time: SystemTime) {
-    tracing::trace!(?time, "the control plane told the time");
 }

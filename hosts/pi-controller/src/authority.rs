@@ -33,7 +33,7 @@ impl AuthorityService {
 
     /// When the first certificate ends that is valid now.
     fn first_end(&self, control: &Control, now: SystemTime) -> Option<SystemTime> {
-        let own = self.own.validity().map(|(_, end)| end);
+        let own = self.own.validity().map(|validity| validity.not_after);
         control.nodes().map(|node| node.certificate.not_after).chain(own).filter(|end| *end >= now).min()
     }
 

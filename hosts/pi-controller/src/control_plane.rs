@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Arrival, Caller, Identity, Name, Presence, Presented};
+use control_lib::{Arrival, Caller, Denied, Identity, Name, Presence, Presented};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use mtls::{Peer, Sessions};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
+use crate::comebacks::Comebacks;
 use crate::ledger::Ledger;
 use crate::live::{Entry, LiveNodes};
 use crate::wire;
@@ -23,6 +24,7 @@ use crate::wire;
 pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
+    comebacks: Comebacks,
     live: LiveNodes,
     sessions: Arc<Sessions>,
     /// This controller.
@@ -39,7 +41,8 @@ impl ControlPlaneService {
         own: Identity,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { ledger, presence, live: LiveNodes::default(), sessions, own, closing }
+        let (comebacks, live) = (Comebacks::default(), LiveNodes::default());
+        Self { ledger, presence, comebacks, live, sessions, own, closing }
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
@@ -95,19 +98,20 @@ impl ControlPlane for ControlPlaneService {
         request: Request<NodeRegistration>,
     ) -> Result<Response<RegistrationResponse>, Status> {
         let caller = caller(&request)?;
-        if let Caller::Identity(who) = &caller {
+        if let Caller::Identity(who) | Caller::Expired(who) = &caller {
             self.check_speaker(&who.name, &request.get_ref().name)?;
         }
         let peer = request.extensions().get::<Peer>().cloned();
         let registration = wire::registration(request.into_inner(), &caller)?;
         let issued = registration.csr.is_some();
+        if let Caller::Expired(identity) = &caller {
+            if !issued {
+                return Err(wire::denied(&Denied::Expired(identity.clone())));
+            }
+            self.comebacks.admit(&identity.name, Instant::now())?;
+        }
         let decided = self.ledger.decide(move |control| {
-            let presented = match (&peer, &caller) {
-                (Some(Peer::Token(public_key, _)), _) => Presented::Token { public_key },
-                (_, Caller::Identity(identity)) => Presented::Node(&identity.name),
-                // no key is this one: the connection had neither a token nor a certificate
-                (_, Caller::Token) => Presented::Token { public_key: &[0; 32] },
-            };
+            let presented = presented(peer.as_ref(), &caller);
             control.register(SystemTime::now(), presented, registration)
         });
         let registered = decided.await.map_err(wire::ledger)?.map_err(wire::register_refusal)?;
@@ -172,6 +176,17 @@ impl ControlPlane for ControlPlaneService {
         _: Request<ProvisioningRequest>,
     ) -> Result<Response<ProvisioningResponse>, Status> {
         Err(not_yet("RequestProvisioning will plan and apply a profile on nodes"))
+    }
+}
+
+/// What the handshake proved.
+fn presented<'a>(peer: Option<&'a Peer>, caller: &'a Caller) -> Presented<'a> {
+    match (caller, peer) {
+        (Caller::Identity(identity), _) => Presented::Node(&identity.name),
+        (Caller::Expired(Identity { name, .. }), Some(Peer::Expired(_, key, _))) => Presented::Expired { name, key },
+        (Caller::Token, Some(Peer::Token(public_key, _))) => Presented::Token { public_key },
+        // no key is this one: the connection proved none
+        (Caller::Expired(_) | Caller::Token, _) => Presented::Token { public_key: &[0; 32] },
     }
 }
 

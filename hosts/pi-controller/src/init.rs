@@ -13,7 +13,7 @@ use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::config::Config;
+use crate::config::{Config, Lifetimes};
 use crate::keys::KeyFolder;
 use crate::passphrase::{Passphrase, PassphraseError};
 use crate::recovery;
@@ -132,7 +132,13 @@ pub fn init_with(
     export: RecoveryExport,
 ) -> Result<Initialised, InitError> {
     mtls::create_private_dir(state)?;
-    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen, reflection: false };
+    let config = Config {
+        state: state.to_owned(),
+        id: "c1".to_owned(),
+        listen,
+        reflection: false,
+        certificates: Lifetimes::default(),
+    };
     if config.database().exists() {
         return Err(InitError::Exists(state.display().to_string()));
     }
@@ -146,7 +152,8 @@ pub fn init_with(
 
     KeyFolder::of(state).store(&issuer)?;
     let authority = Authority::new(issuer, recovery_root)?;
-    Context::store(&context, advertise, &operator_credentials(&authority, &admin, now)?)?;
+    let credentials = operator_credentials(&authority, &admin, now, config.certificates.operator)?;
+    Context::store(&context, advertise, &credentials)?;
     config.store()?;
     // Last, in one transaction: whoever finds the roots finds everything.
     store_first_state(&config, authority, admin, now)?;
@@ -179,11 +186,16 @@ fn random_cluster() -> Result<String, InitError> {
     Ok(format!("pi-{}", BASE32_NOPAD.encode(&bytes).to_lowercase()))
 }
 
-fn operator_credentials(authority: &Authority, name: &Name, now: SystemTime) -> Result<Credentials, InitError> {
+fn operator_credentials(
+    authority: &Authority,
+    name: &Name,
+    now: SystemTime,
+    lifetime: Lifetime,
+) -> Result<Credentials, InitError> {
     let key = OwnKey::generate()?;
     let public = PublicKey::from_csr(&key.csr()?)?;
     let who = Identity::operator(name.clone());
-    let certificate = authority.signing().issue(&public, &who, now, Lifetime::OPERATOR)?;
+    let certificate = authority.signing().issue(&public, &who, now, lifetime)?;
     let certificates = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from);
     let chain = authority.chain_of(&certificate.der);
     Ok(Credentials {

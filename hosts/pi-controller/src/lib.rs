@@ -7,6 +7,7 @@ mod authority;
 mod authorized;
 mod backup;
 mod believed;
+mod comebacks;
 mod config;
 mod control_plane;
 mod enforcement;
@@ -34,7 +35,7 @@ mod wire;
 mod withdrawal;
 
 pub use backup::{BackedUp, BackupError, ReadError, backup};
-pub use config::Config;
+pub use config::{Config, Lifetimes};
 pub use init::{InitError, Initialised, RecoveryExport, init, init_with};
 pub use keys::KeyFileError;
 pub use open::OpenClusterError;

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use control_lib::{CsrError, IssueError, Presence};
+use control_lib::{COMEBACK, CsrError, IssueError, Presence};
 use mtls::{
-    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, Limits, OwnCertificate, TokenKeys, Trust, TrustError,
+    Acceptor, CertificateDer, CredentialsError, Dialer, FileError, Guests, Limits, OwnCertificate, TokenKeys, Trust,
+    TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::authority_server::AuthorityServer;
@@ -76,14 +77,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let _lock = Lock::take(&config.state)?;
     let ledger = take_up(&config)?;
-    let identity = open::identity(&config)?;
+    let (identity, lifetimes) = (open::identity(&config)?, config.certificates);
     let own_folder = config.own_certificate();
-    let (credentials, renew_at) = own_certificate::take(ledger.read().authority(), &identity, &own_folder)?;
+    let (credentials, renew_at) =
+        own_certificate::take(ledger.read().authority(), &identity, lifetimes.controller, &own_folder)?;
     let own = OwnCertificate::new(&credentials)?;
     let roots: Vec<_> = ledger.read().authority().bundle().into_iter().map(CertificateDer::from).collect();
     let trust = Trust::new(ledger.read().cluster().as_str(), &roots)?;
     enforcement::admit_by(&ledger, &trust);
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
+    let guests = Guests { token_keys: live_tokens(&ledger), expired_for: COMEBACK };
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(guests), Limits::default())?;
 
     let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
@@ -106,7 +109,8 @@ pub async fn serve(
         ExclusionsServer::new(ExclusionsService::new(ledger.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let links = Arc::new(Links::new(Dialer::new(own.clone(), trust.clone())));
     let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
-    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
+    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links.clone());
+    let believing = believed::follow(ledger.clone(), trust.clone(), acceptor.sessions());
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -126,9 +130,17 @@ pub async fn serve(
     };
     tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
-        () = believed::follow(ledger.clone(), trust) => Ok(()),
+        () = believing => Ok(()),
         () = enforcing => Ok(()),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at, &own_folder) => Ok(()),
+        () = own_certificate::keep_fresh(
+            ledger,
+            identity,
+            lifetimes.controller,
+            own,
+            renew_at,
+            &own_folder,
+            links,
+        ) => Ok(()),
     }
 }
 
@@ -137,7 +149,7 @@ fn take_up(config: &Config) -> Result<Arc<Ledger>, ServeError> {
     for stray in KeyFolder::of(&config.state).strays(control.authority()) {
         tracing::warn!(file = %stray.display(), "the key of no root: delete it unless it belongs to a backup to be restored");
     }
-    Ok(Ledger::new(control, store))
+    Ok(Ledger::new(control.with_node_lifetime(config.certificates.node), store))
 }
 
 fn live_tokens(ledger: &Arc<Ledger>) -> TokenKeys {
