@@ -253,6 +253,11 @@ impl OwnCertificate {
         self.0.load().cert.first().cloned()
     }
 
+    /// SHA-256 of the public key of the root that signed the certificate, if its chain is shown along.
+    pub fn issuer_pin(&self) -> Option<[u8; 32]> {
+        public_key_pin(self.0.load().cert.get(1)?).ok()
+    }
+
     /// From when until when the certificate that is shown now is valid; `None` if it cannot be read.
     pub fn validity(&self) -> Option<Validity> {
         Validity::of(self.0.load().cert.first()?)
@@ -288,15 +293,6 @@ impl Validity {
     /// From the moment of issue to its end.
     pub fn lifetime(&self) -> Duration {
         self.not_after.duration_since(self.issued()).unwrap_or_default()
-    }
-}
-
-impl OwnCertificate {
-    /// Whether it was issued by a root with one of these keys (SHA-256 of the SubjectPublicKeyInfo).
-    pub fn is_issued_by(&self, keys: &[Vec<u8>]) -> bool {
-        let current = self.0.load();
-        let issuer = current.cert.get(1).and_then(|ca| public_key_pin(ca).ok());
-        issuer.is_some_and(|issuer| keys.iter().any(|key| key[..] == issuer))
     }
 }
 

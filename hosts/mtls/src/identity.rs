@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ring::digest;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 /// What kind of peer a certificate was issued to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -103,6 +103,8 @@ pub struct PeerCertificate {
     pub fingerprint: [u8; 32],
     /// The first moment at which it is valid.
     pub not_before: SystemTime,
+    /// The identifier of the key that signed it, as it says itself; empty if it does not say.
+    pub signed_by: Vec<u8>,
 }
 
 impl PeerCertificate {
@@ -117,7 +119,12 @@ impl PeerCertificate {
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate.public_key().raw).as_ref());
         let seconds = certificate.validity().not_before.timestamp().try_into().unwrap_or_default(); // none is before 1970
         let not_before = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        Ok(Self { identity: Arc::new(PeerIdentity::of(&certificate)?), fingerprint, not_before })
+        let signed_by = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+            _ => None,
+        });
+        let (identity, signed_by) = (Arc::new(PeerIdentity::of(&certificate)?), signed_by.unwrap_or_default());
+        Ok(Self { identity, fingerprint, not_before, signed_by })
     }
 }
 

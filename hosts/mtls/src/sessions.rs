@@ -80,12 +80,16 @@ impl Sessions {
         count
     }
 
-    /// Ends the connections whose certificates would not be let in now. To be called after each change of who is
-    /// admitted ([`Trust::admit_by`]); what is just being let in is judged after it has been entered here, so that nobody
+    /// Ends the connections whose certificates would not be let in now. To be called after each change of the roots
+    /// ([`Trust::replace`]) and of who is admitted ([`Trust::admit_by`]); what is just being let in is judged after it has been entered here, so that nobody
     /// slips through between the two.
     pub fn judge_again(&self, goodbye: Duration) -> usize {
         let is_unwanted = |open: &Open| {
             open.certificate.as_ref().is_some_and(|shown| {
+                if !self.trust.still_believes(shown) {
+                    tracing::info!(peer = %shown.identity, address = %open.address, "ending a connection: its root is gone");
+                    return true;
+                }
                 let refused = self.trust.admit(shown);
                 if let Err(refusal) = refused {
                     tracing::info!(peer = %shown.identity, address = %open.address, %refusal, "ending a connection");

@@ -13,7 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use x509_parser::oid_registry::OID_SIG_ED25519;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use crate::clock::unix;
 use crate::credentials::Validity;
@@ -72,6 +72,8 @@ pub struct Trust {
 struct Roots {
     store: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
+    /// By which certificates name the root that signed them.
+    key_identifiers: Vec<Vec<u8>>,
 }
 
 /// The roots cannot be used.
@@ -111,6 +113,11 @@ impl Trust {
     /// first call counts.
     pub fn admit_by(&self, admit: impl Fn(&PeerCertificate) -> Result<(), Refusal> + Send + Sync + 'static) {
         let _ = self.admit.set(Box::new(admit)); // said above
+    }
+
+    /// Whether a certificate that was good in its handshake names a root that is still believed.
+    pub(crate) fn still_believes(&self, shown: &PeerCertificate) -> bool {
+        shown.signed_by.is_empty() || self.current.load().key_identifiers.contains(&shown.signed_by)
     }
 
     pub(crate) fn admit(&self, shown: &PeerCertificate) -> Result<(), Refusal> {
@@ -160,8 +167,18 @@ impl Roots {
         let provider = Arc::new(provider::default_provider());
         let clients =
             WebPkiClientVerifier::builder_with_provider(store.clone(), provider).build().map_err(TrustError::Empty)?;
-        Ok(Self { store, clients })
+        let key_identifiers = roots.iter().filter_map(key_identifier).collect();
+        Ok(Self { store, clients, key_identifiers })
     }
+}
+
+/// The identifier of a root's key, as the root says.
+fn key_identifier(root: &CertificateDer<'static>) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(root).ok()?;
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    })
 }
 
 /// Judges clients: a certificate of the cluster's CA with one identity in it, or a guest.

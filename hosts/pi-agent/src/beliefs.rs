@@ -131,7 +131,7 @@ mod tests {
     fn shown(kind: Kind, name: &str, fingerprint: u8) -> PeerCertificate {
         let identity = PeerIdentity { cluster: "lab".to_owned(), kind, name: name.to_owned() };
         let (identity, fingerprint) = (Arc::new(identity), [fingerprint; 32]);
-        PeerCertificate { identity, fingerprint, not_before: SystemTime::UNIX_EPOCH }
+        PeerCertificate { identity, fingerprint, not_before: SystemTime::UNIX_EPOCH, signed_by: vec![] }
     }
 
     fn told() -> Told {

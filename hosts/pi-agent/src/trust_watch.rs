@@ -151,7 +151,8 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             self.node.note(ConditionKind::ControlPlane, State::True, "Reinstated", String::new());
         }
         self.keep(told);
-        if self.own.is_issued_by(&renew_issuers) {
+        // after the new roots: the next certificate is from one of them
+        if self.own.issuer_pin().is_some_and(|own| renew_issuers.iter().any(|leaving| *leaving == own)) {
             self.renewals.want();
         }
         let ended = self.sessions.judge_again(Duration::ZERO);

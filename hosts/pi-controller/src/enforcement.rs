@@ -20,7 +20,7 @@ const TIDY: Duration = Duration::from_secs(3600);
 pub(crate) fn admit_by(ledger: &Arc<Ledger>, trust: &Trust) {
     let ledger = ledger.clone();
     trust.admit_by(move |shown| {
-        let PeerCertificate { identity, fingerprint, not_before } = shown;
+        let PeerCertificate { identity, fingerprint, not_before, signed_by: _ } = shown;
         let subject = wire::identity(identity).map_err(|_| Refusal::Revoked)?; // the issuer writes no such name
         let shown = Shown { subject: &subject, fingerprint, not_before: *not_before };
         ledger.read().admit(shown).map_err(|excluded| match excluded.is_for_good() {

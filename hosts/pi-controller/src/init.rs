@@ -152,7 +152,8 @@ pub fn init_with(
 
     KeyFolder::of(state).store(&issuer)?;
     let authority = Authority::new(issuer, recovery_root)?;
-    Context::store(&context, advertise, &operator_credentials(&authority, &admin, now, config.certificates.operator)?)?;
+    let credentials = operator_credentials(&authority, &admin, now, config.certificates.operator)?;
+    Context::store(&context, advertise, &credentials)?;
     config.store()?;
     // Last, in one transaction: whoever finds the roots finds everything.
     store_first_state(&config, authority, admin, now)?;

@@ -33,6 +33,12 @@ impl Links {
         channels.retain(|node, _| check_excluded(control, node).is_ok());
     }
 
+    /// Later calls connect anew and show this controller's certificate of now; those in flight end on the connection that
+    /// they have.
+    pub(crate) fn connect_anew(&self) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The channel to `node`, at the first endpoint that it advertises now.
     pub(crate) fn to(&self, control: &Control, node: &Name) -> Result<Link, Status> {
         check_excluded(control, node)?;

@@ -7,6 +7,7 @@ use control_lib::{Authority, Identity, IssueError, Lifetime, PublicKey, RootId};
 use mtls::{CertificateDer, Credentials, OwnCertificate, OwnKey};
 
 use crate::ledger::Ledger;
+use crate::links::Links;
 use crate::serve::ServeError;
 
 /// How often the clock is looked at: it may be set, and a machine may have slept.
@@ -55,7 +56,7 @@ impl Own {
 
     /// Replaces the certificate at half of its life and whenever another root signs or the way to the roots changes, for
     /// ever; what is connected stays so.
-    pub(crate) async fn keep_fresh(&self, ledger: &Ledger, shown: &OwnCertificate, first: SystemTime) {
+    pub(crate) async fn keep_fresh(&self, ledger: &Ledger, shown: &OwnCertificate, links: &Links, first: SystemTime) {
         let mut revisions = ledger.revisions();
         let mut made = made_of(ledger.read().authority());
         let mut renew_at = first;
@@ -74,7 +75,10 @@ impl Own {
             let renewed =
                 self.issue(&authority).and_then(|(credentials, next)| Ok((shown.replace(&credentials)?, next)));
             renew_at = match renewed {
-                Ok(((), next)) => next,
+                Ok(((), next)) => {
+                    links.connect_anew();
+                    next
+                }
                 Err(error) => {
                     tracing::error!(why = %startup::one_line(&error), "cannot renew the controller's certificate");
                     SystemTime::now() + AFTER_A_FAILURE.min(self.lifetime.duration())

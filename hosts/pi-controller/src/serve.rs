@@ -119,7 +119,8 @@ pub async fn serve(
         .max_encoding_message_size(ANSWER_BYTES);
     let links = Arc::new(Links::new(Dialer::new(own.clone(), trust.clone())));
     let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
-    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
+    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links.clone());
+    let believing = believed::follow(ledger.clone(), trust.clone(), acceptor.sessions());
     let tokens = TokensServer::new(TokensService::new(ledger.clone()))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -151,8 +152,8 @@ pub async fn serve(
     };
     tokio::select! {
         () = mtls::serve(routes, acceptor, listener, shutdown) => {}
-        () = believed::follow(ledger.clone(), trust) => {}
-        () = certificate.keep_fresh(&ledger, &own, renew_at) => {}
+        () = believing => {}
+        () = certificate.keep_fresh(&ledger, &own, &links, renew_at) => {}
         () = enforcing => {}
     }
     ledger.recorder().close().await;
