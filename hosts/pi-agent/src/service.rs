@@ -269,20 +269,6 @@ impl<B: Board> Node<B> {
         }
         tracing::info!(lines = released.released.len(), "left in their safe states");
     }
-
-    /// Does something on a bus and takes note of it.
-    async fn on_bus<T>(
-        &self,
-        principal: &Principal,
-        asked: Option<Asked>,
-        work: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        let Some(asked) = asked else { return work.await };
-        self.audit.ready().await?;
-        let outcome = work.await;
-        self.audit.note_bus(principal, asked, &outcome);
-        outcome
-    }
 }
 
 /// The service itself.
@@ -348,7 +334,7 @@ where
         let ScanI2cRequest { bus } = request.into_inner();
         let bus = wire::byte("bus", bus)?;
         let work = async { self.buses.scan(bus).await.map_err(wire::bus_refusal) };
-        let addresses = self.node.on_bus(&principal, Some(Asked::I2cScan { bus }), work).await?;
+        let addresses = self.node.audit.noting(&principal, Asked::I2cScan { bus }, work).await?;
         Ok(Response::new(ScanI2cResponse { addresses: addresses.into_iter().map(u32::from).collect() }))
     }
 
@@ -363,7 +349,10 @@ where
         let parts = wire::i2c_parts(operations)?;
         let writes = parts.iter().any(|part| matches!(part, I2cPart::Write(_)));
         let work = async { self.buses.transfer_i2c(bus, address, parts).await.map_err(wire::bus_refusal) };
-        let reads = self.node.on_bus(&principal, writes.then_some(Asked::I2c { bus, address }), work).await?;
+        let reads = match writes {
+            true => self.node.audit.noting(&principal, Asked::I2c { bus, address }, work).await?,
+            false => work.await?,
+        };
         Ok(Response::new(TransferI2cResponse { reads }))
     }
 
@@ -375,7 +364,7 @@ where
         principal.check_bus()?;
         let (device, config, bytes) = wire::spi_transfer(request.into_inner())?;
         let work = async { self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal) };
-        let read = self.node.on_bus(&principal, Some(Asked::Spi(device)), work).await?;
+        let read = self.node.audit.noting(&principal, Asked::Spi(device), work).await?;
         Ok(Response::new(TransferSpiResponse { read }))
     }
 

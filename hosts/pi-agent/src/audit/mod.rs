@@ -19,7 +19,7 @@ mod writer;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use agent_lib::Holder;
 use audit::Entry;
@@ -27,6 +27,7 @@ use mtls::PeerIdentity;
 use proto::agent::v1::GpioResponse;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::access::Principal;
@@ -40,6 +41,8 @@ use writer::Writer;
 const CAPACITY: usize = 4096;
 /// So many of the last are looked through for the same.
 const NEIGHBOURS: usize = 8;
+/// How long the ends of commands are waited for that have been ended.
+const LAST: Duration = Duration::from_secs(2);
 /// In the state folder.
 const FOLDER: &str = "audit";
 
@@ -86,6 +89,7 @@ pub(crate) struct Auditor {
     /// It does not wait for more.
     hurry: Notify,
     closing: watch::Sender<bool>,
+    unended: watch::Sender<usize>,
 }
 
 /// The writer's task. Dropped, it writes what is left and ends.
@@ -97,6 +101,9 @@ pub(crate) struct AuditTask {
 impl AuditTask {
     /// Comes back when everything is written, or cannot be.
     pub(crate) async fn close(mut self) {
+        let mut unended = self.auditor.unended.subscribe();
+        let all = unended.wait_for(|count| *count == 0);
+        let _ = timeout(LAST, all).await; // their ends are in no row then
         self.auditor.closing.send_replace(true);
         let _ = (&mut self.task).await; // it does not panic
     }
@@ -119,6 +126,7 @@ impl Auditor {
             work: Notify::new(),
             hurry: Notify::new(),
             closing: watch::Sender::new(false),
+            unended: watch::Sender::new(0),
         });
         let writer = Writer::new(auditor.clone(), state.join(FOLDER), chain);
         let task = tokio::spawn(writer.run());
@@ -160,12 +168,22 @@ impl Auditor {
         self.push(who, asked, ended, || deed::why(outcome));
     }
 
-    /// The same of a bus.
-    pub(crate) fn note_bus<T>(&self, who: &Principal, asked: Asked, outcome: &Result<T, Status>) {
-        let ended = outcome.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        self.push(who, asked, ended, || {
-            outcome.as_ref().err().map(|status| status.message().to_owned()).unwrap_or_default()
-        });
+    /// Takes note of something that takes its time, whether its caller waits for the end or not.
+    pub(crate) async fn noting<T>(
+        &self,
+        who: &Principal,
+        asked: Asked,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        self.ready().await?;
+        let mut begun = Begun { auditor: self, who, asked: Some(asked) };
+        let outcome = work.await;
+        if let Some(asked) = begun.asked.take() {
+            let status = outcome.as_ref().err();
+            let ended = status.map_or(Code::Ok, Status::code);
+            self.push(who, asked, ended, || status.map(|status| status.message().to_owned()).unwrap_or_default());
+        }
+        outcome
     }
 
     fn push(&self, who: &Principal, asked: Asked, ended: Code, why: impl FnOnce() -> String) {
@@ -211,6 +229,12 @@ impl Auditor {
         }
     }
 
+    /// The end waits for what is begun now.
+    pub(crate) fn unended(self: &Arc<Self>) -> Unended {
+        self.unended.send_modify(|count| *count += 1);
+        Unended(self.clone())
+    }
+
     /// A row that will be on disk within a second.
     pub(crate) fn record(&self, entry: Entry) {
         self.queue().rows.push(Waiting { entry, done: None });
@@ -230,6 +254,31 @@ impl Auditor {
     fn set(&self, state: State) {
         self.is_open.store(state == State::Open, Ordering::Release);
         self.state.send_if_modified(|before| std::mem::replace(before, state) != state);
+    }
+}
+
+/// Something that was begun. Dropped with what was asked for, its caller has gone away.
+struct Begun<'a> {
+    auditor: &'a Auditor,
+    who: &'a Principal,
+    asked: Option<Asked>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.auditor
+                .push(self.who, asked, Code::Unknown, || "its caller went away: it may have been done".to_owned());
+        }
+    }
+}
+
+/// A command of which the end is still to be told.
+pub(crate) struct Unended(Arc<Auditor>);
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        self.0.unended.send_modify(|count| *count -= 1);
     }
 }
 

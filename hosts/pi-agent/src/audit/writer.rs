@@ -69,6 +69,8 @@ impl Writer {
                 let rest = self.tally.rest();
                 self.unwritten.extend(rest.into_iter().map(|(deed, repeats)| repeated(&deed, repeats)));
                 self.write(Queue { deeds: Vec::new(), rows: queue.rows }).await;
+                self.auditor.set(State::Broken); // whoever comes now comes too late
+                drop(std::mem::take(&mut *self.auditor.queue()));
                 return;
             }
             self.write(queue).await;

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::plan::Ready;
 use crate::access::Principal;
-use crate::audit::Auditor;
+use crate::audit::{Auditor, Unended};
 use crate::wire;
 
 /// A longer command line is cut.
@@ -21,6 +21,7 @@ pub(super) struct Audit {
     who: Principal,
     program: String,
     command: String,
+    _unended: Unended,
 }
 
 impl Audit {
@@ -28,12 +29,13 @@ impl Audit {
     pub(super) async fn begin(auditor: &Arc<Auditor>, who: Principal, ready: &Ready) -> Result<Self, Status> {
         let command = command_line(&ready.plan.argv);
         let program = ready.plan.argv.first().map(|program| program.chars().take(PROGRAM).collect());
-        let audit = Self { auditor: auditor.clone(), who, program: program.unwrap_or_default(), command };
+        let (auditor, unended) = (auditor.clone(), auditor.unended());
+        let audit = Self { auditor, who, program: program.unwrap_or_default(), command, _unended: unended };
         let (user, input, command) = (&ready.user, ready.stdin.len(), &audit.command);
         let mut variables = ready.variables.join(",");
         variables.truncate((0..=BYTES.min(variables.len())).rfind(|at| variables.is_char_boundary(*at)).unwrap_or(0));
         let detail = format!("{command}; user {user}; variables {variables:?}; input {input} bytes");
-        auditor.commit(audit.entry("command.begin", "begun".to_owned(), detail)).await?;
+        audit.auditor.commit(audit.entry("command.begin", "begun".to_owned(), detail)).await?;
         let who = audit.who.holder();
         tracing::info!(audit = "command", %who, command, user, variables, input, "begins");
         Ok(audit)
