@@ -199,7 +199,8 @@ impl Authority {
         let Some(cross) = &signed.cross else {
             return vec![signed.issuer.certificate_der().to_vec()];
         };
-        let above = self.roots().find(|root| root.issuer.issued(cross)).map(|root| root.issuer.certificate_der().to_vec());
+        let above =
+            self.roots().find(|root| root.issuer.issued(cross)).map(|root| root.issuer.certificate_der().to_vec());
         std::iter::once(cross.clone()).chain(above).collect()
     }
 }

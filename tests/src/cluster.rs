@@ -218,11 +218,7 @@ impl Cluster {
             true => [vec![leaf.der.clone()], authority.chain_of(&leaf.der)].concat(),
             false => vec![leaf.der],
         };
-        Credentials {
-            chain: certificates(chain),
-            key: key.into_private_key(),
-            roots: certificates(authority.bundle()),
-        }
+        Credentials { chain: certificates(chain), key: key.into_private_key(), roots: certificates(authority.bundle()) }
     }
 
     /// A context for `pictl` with these credentials.

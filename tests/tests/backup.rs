@@ -84,7 +84,8 @@ async fn a_cluster_goes_on_from_its_backup() {
     let version = cluster.authority().roots_version();
     assert!(version > keys_before.roots_version(), "above what any node has heard");
     // m-1 does not run
-    eventually(async || cluster.pictl(&["ca", "status", "-o", "json"]).await.out.contains("\"lagging_count\": 1")).await;
+    eventually(async || cluster.pictl(&["ca", "status", "-o", "json"]).await.out.contains("\"lagging_count\": 1"))
+        .await;
 
     // S4: the used token and the unused one, both of before
     for (token, name) in [(&token, "m-3"), (&unused, "m-2b")] {

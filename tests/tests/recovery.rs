@@ -55,7 +55,10 @@ async fn without_its_ca_key_a_cluster_runs_on_and_the_recovery_key_brings_it_bac
     join_another(&cluster).await;
     lose_the_key(&cluster);
     let said = cluster.pictl(&["ca", "status"]).await.out;
-    assert!(said.contains("in memory only") && said.contains("a restart of the controller would lose the key"), "{said}");
+    assert!(
+        said.contains("in memory only") && said.contains("a restart of the controller would lose the key"),
+        "{said}"
+    );
 
     cluster.restart().await;
     // everybody works, nothing is issued

@@ -108,7 +108,8 @@ async fn calls(
     let connect = || dialer.channel(&controller, Expect::Controller).unwrap();
     let (mut kept, mut seen) = (connect(), 0);
     let (took, failed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-    let (mut ticks, mut sent, mut running) = (interval(Duration::from_millis(1000 / CALLS_PER_SECOND)), 0, JoinSet::new());
+    let (mut ticks, mut sent, mut running) =
+        (interval(Duration::from_millis(1000 / CALLS_PER_SECOND)), 0, JoinSet::new());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;

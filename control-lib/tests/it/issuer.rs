@@ -204,7 +204,10 @@ fn no_debug_output_shows_the_key() {
     let issuer = issuer();
     assert_eq!(format!("{:?}", issuer.key().unwrap()), "CaKey(..)");
     let shown = format!("{issuer:?}");
-    assert!(shown.starts_with("Issuer { cluster: ClusterId(\"greenhouse\"), root: RootId(") && shown.len() < 120, "{shown}");
+    assert!(
+        shown.starts_with("Issuer { cluster: ClusterId(\"greenhouse\"), root: RootId(") && shown.len() < 120,
+        "{shown}"
+    );
 }
 
 #[test]

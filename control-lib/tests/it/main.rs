@@ -16,8 +16,8 @@ mod tokens;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Authority, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented, RegisterRefusal,
-    Registered, Registration, TokenRecord, TokenSpec,
+    AuditRow, Authority, Change, ClusterId, Control, Decision, Identity, Issuer, Name, Outcome, Presented,
+    RegisterRefusal, Registered, Registration, TokenRecord, TokenSpec,
 };
 use rcgen::{CertificateParams, KeyPair};
 

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use control_lib::{
-    Caller, Control, Decision, Identity, Issuer, Laggard, Place, Root, RotateRefusal, Rotation, Step,
-};
+use control_lib::{Caller, Control, Decision, Identity, Issuer, Laggard, Place, Root, RotateRefusal, Rotation, Step};
 use mtls::OwnCertificate;
 use proto::fleet::v1 as pb;
 use tonic::{Code, Request, Response, Status};
@@ -84,7 +82,10 @@ impl AuthorityService {
 
 #[tonic::async_trait]
 impl pb::authority_server::Authority for AuthorityService {
-    async fn get_authority(&self, _: Request<pb::GetAuthorityRequest>) -> Result<Response<pb::GetAuthorityResponse>, Status> {
+    async fn get_authority(
+        &self,
+        _: Request<pb::GetAuthorityRequest>,
+    ) -> Result<Response<pb::GetAuthorityResponse>, Status> {
         Ok(Response::new(self.status()))
     }
 
@@ -133,7 +134,10 @@ impl RotationStep {
 
     fn rotation(self, control: &Control, now: SystemTime) -> Result<Rotation, Status> {
         Ok(match self {
-            Self::Prepare => Rotation::Prepare(Issuer::create(control.cluster(), now).map_err(|e| not_made(&e))?),
+            Self::Prepare => {
+                let next = Issuer::create(control.cluster(), now).map_err(|error| not_made(&error))?;
+                Rotation::Prepare(Box::new(next))
+            }
             Self::Activate => Rotation::Activate,
             Self::Taint => Rotation::Taint,
             Self::Revoke => Rotation::Revoke,

@@ -136,8 +136,7 @@ fn gather(state: &Path) -> Result<(Contents, Authority), BackupError> {
         return Err(OpenClusterError::NotInitialised(state.display().to_string()).into());
     }
     Store::open(&Config::database_of(state)).map_err(OpenClusterError::from)?.copy_to(&copy.0)?;
-    let loaded = Store::open(&copy.0).and_then(|store| Ok(store.load()));
-    let loaded = loaded.map_err(OpenClusterError::from)?.map_err(OpenClusterError::from)?;
+    let loaded = Store::open(&copy.0).map_err(OpenClusterError::from)?.load().map_err(OpenClusterError::from)?;
     let authority = loaded.authority.ok_or_else(|| OpenClusterError::NotInitialised(state.display().to_string()))?;
     let keys = keys(state, &authority)?;
     let text = |path: &Path| Ok::<_, FileError>(String::from_utf8_lossy(&mtls::read_private(path)?).into_owned());
@@ -173,8 +172,8 @@ pub(crate) fn read(file: &Path, passphrase: &Passphrase) -> Result<Contents, Rea
     let failed = |error| ReadError::File(file.to_owned(), error);
     let mut sealed = Vec::new();
     fs::File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut sealed)).map_err(failed)?;
-    let text = sealed::open(Purpose::Backup, &sealed, passphrase)
-        .map_err(|error| ReadError::Seal(file.to_owned(), error))?;
+    let text =
+        sealed::open(Purpose::Backup, &sealed, passphrase).map_err(|error| ReadError::Seal(file.to_owned(), error))?;
     let contents: Contents = serde_json::from_slice(&text).map_err(|error| ReadError::Contents(Box::new(error)))?;
     match contents.version {
         VERSION => Ok(contents),

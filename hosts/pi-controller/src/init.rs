@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use control_lib::{
-    AddOperatorRefusal, Authority, AuthorityError, Change, ClusterId, Control, CreateCaError, CsrError, Decision, Identity,
-    IssueError, Issuer, Lifetime, Name, OpenCaError, OperatorSpec, PublicKey, Role,
+    AddOperatorRefusal, Authority, AuthorityError, Change, ClusterId, Control, CreateCaError, CsrError, Decision,
+    Identity, IssueError, Issuer, Lifetime, Name, OpenCaError, OperatorSpec, PublicKey, Role,
 };
 use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Caller, Change, Control, Decision, Identity, Issuer, Operator, Role};
+use control_lib::{Authority, Caller, Change, Control, Decision, Identity, Issuer, Operator, Role};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use mtls::{Peer, PeerIdentity};
@@ -28,9 +28,9 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 fn ledger() -> (TempDir, Arc<Ledger>) {
     let folder = tempfile::tempdir().unwrap();
-    let issuer = Issuer::create(&"lab".parse().unwrap(), SystemTime::now()).unwrap();
+    let root = || Issuer::create(&"lab".parse().unwrap(), SystemTime::now()).unwrap();
     let store = Store::open(&folder.path().join("state.db")).unwrap();
-    (folder, Ledger::new(Control::new(issuer), store))
+    (folder, Ledger::new(Control::new(Authority::new(root(), root()).unwrap()), store))
 }
 
 async fn set_roles(ledger: &Arc<Ledger>, roles: &[Role]) {

@@ -86,9 +86,7 @@ pub(crate) fn seal(purpose: Purpose, content: &[u8], passphrase: &Passphrase) ->
     sealed.extend(length.to_le_bytes());
     let key = key(passphrase, cost, &salt)?;
     let mut body = content.to_vec(); // is encrypted where it stands
-    let tag = key
-        .seal_in_place_separate_tag(nonce(), Aad::from(&sealed), &mut body)
-        .map_err(|_| SealError::Key)?;
+    let tag = key.seal_in_place_separate_tag(nonce(), Aad::from(&sealed), &mut body).map_err(|_| SealError::Key)?;
     sealed.extend(body);
     sealed.extend(tag.as_ref());
     Ok(sealed)
@@ -116,7 +114,8 @@ pub(crate) fn open(purpose: Purpose, sealed: &[u8], passphrase: &Passphrase) -> 
 }
 
 fn key(passphrase: &Passphrase, cost: Cost, salt: &[u8]) -> Result<LessSafeKey, SealError> {
-    let params = Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(|_| SealError::Form("a sealed file"))?;
+    let params =
+        Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(|_| SealError::Form("a sealed file"))?;
     let mut bytes = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase.expose().as_bytes(), salt, bytes.as_mut())

@@ -198,9 +198,10 @@ fn date(at: Option<prost_types::Timestamp>) -> String {
 
 fn left(at: Option<prost_types::Timestamp>, now: Timestamp) -> String {
     let seconds = at.map(|at| at.seconds - now.as_second());
-    seconds.map_or_else(|| "-".to_owned(), |seconds| {
-        format!("in {}", duration(Some(&prost_types::Duration { seconds, nanos: 0 })))
-    })
+    seconds.map_or_else(
+        || "-".to_owned(),
+        |seconds| format!("in {}", duration(Some(&prost_types::Duration { seconds, nanos: 0 }))),
+    )
 }
 
 #[cfg(test)]

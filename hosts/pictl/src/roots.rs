@@ -26,7 +26,10 @@ pub(crate) async fn follow(caller: &Caller, now: bool, errors: &mut dyn Write) {
     let own = caller.own_issuer();
     if told.renew_issuers.iter().any(|pin| own.is_some_and(|own| own[..] == pin[..])) {
         // nobody left to tell
-        let _ = writeln!(errors, "pictl: your certificate is from a root on its way out: get another one before that, with pictl operator renew");
+        let _ = writeln!(
+            errors,
+            "pictl: your certificate is from a root on its way out: get another one before that, with pictl operator renew"
+        );
     }
     // a folder that cannot be written to keeps the old roots
     let _ = store(caller.context(), told.roots);

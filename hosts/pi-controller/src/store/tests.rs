@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Authority, Certificate, Change, Exclusion, ExclusionKind, Identity, Inventory, Issuer, Labels, Name, Node,
-    Operator, Outcome, Place, PublicKey, RevokedKey, Role, Root, TokenId, TokenRecord,
+    AuditRow, Authority, Certificate, Change, Exclusion, ExclusionKind, Identity, Inventory, Issuer, Labels, Name,
+    Node, Operator, Outcome, Place, PublicKey, RevokedKey, Role, Root, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
