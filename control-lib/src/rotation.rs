@@ -20,7 +20,7 @@ use crate::issuer::{IssueError, Issuer, RootId};
 #[derive(Debug)]
 pub enum Rotation {
     /// Takes in this new root, key and all.
-    Prepare(Issuer),
+    Prepare(Box<Issuer>),
     /// Lets the new root sign.
     Activate,
     /// Asks for the certificates of the old root to be replaced.
@@ -106,7 +106,7 @@ impl Control {
         let action = rotation.action();
         let lagging = self.laggards(now);
         let moved = match rotation {
-            Rotation::Prepare(next) => self.authority().prepare(next),
+            Rotation::Prepare(next) => self.authority().prepare(*next),
             Rotation::Activate => self.authority().activate(),
             Rotation::Taint => self.authority().taint(),
             Rotation::Revoke => self.authority().revoke(&lagging, force),

@@ -22,6 +22,10 @@ fn new_root() -> Issuer {
     Issuer::create(&cluster(), start()).unwrap()
 }
 
+fn prepare() -> Rotation {
+    Rotation::Prepare(Box::new(new_root()))
+}
+
 fn now() -> std::time::SystemTime {
     start() + HOUR * 2
 }
@@ -77,7 +81,7 @@ fn four_steps_lead_to_a_new_root() {
     let new_id = new.id();
     assert_eq!((control.authority().step(), control.authority().roots_version()), (Step::Steady, 1));
 
-    rotate(&mut control, Rotation::Prepare(new)).unwrap();
+    rotate(&mut control, Rotation::Prepare(Box::new(new))).unwrap();
     assert_eq!((control.authority().step(), control.issuer().id()), (Step::Prepared, old));
     assert_eq!(control.trust_bundle().roots.len(), 3);
     assert_eq!(control.trust_bundle().roots_version, 2);
@@ -103,7 +107,7 @@ fn four_steps_lead_to_a_new_root() {
 fn each_step_can_be_taken_back_until_the_last() {
     let (mut control, _) = enrolled();
     let old = control.issuer().id();
-    rotate(&mut control, Rotation::Prepare(new_root())).unwrap();
+    rotate(&mut control, prepare()).unwrap();
     for rotation in [Rotation::Activate, Rotation::Taint] {
         rotate(&mut control, rotation).unwrap();
     }
@@ -131,19 +135,19 @@ fn no_step_comes_before_its_time() {
         }
     };
     refuses(&mut control, vec![Rotation::Activate, Rotation::Taint, Rotation::Revoke, Rotation::Back]);
-    rotate(&mut control, Rotation::Prepare(new_root())).unwrap();
-    refuses(&mut control, vec![Rotation::Prepare(new_root()), Rotation::Taint, Rotation::Revoke]);
+    rotate(&mut control, prepare()).unwrap();
+    refuses(&mut control, vec![prepare(), Rotation::Taint, Rotation::Revoke]);
     rotate(&mut control, Rotation::Activate).unwrap();
-    refuses(&mut control, vec![Rotation::Prepare(new_root()), Rotation::Activate, Rotation::Revoke]);
+    refuses(&mut control, vec![prepare(), Rotation::Activate, Rotation::Revoke]);
     rotate(&mut control, Rotation::Taint).unwrap();
-    refuses(&mut control, vec![Rotation::Prepare(new_root()), Rotation::Activate, Rotation::Taint]);
+    refuses(&mut control, vec![prepare(), Rotation::Activate, Rotation::Taint]);
 }
 
 #[test]
 fn revoke_waits_for_the_live_and_names_them() {
     let (mut control, _) = enrolled();
     join(&mut control, "pi-8", &key()).unwrap();
-    for rotation in [Rotation::Prepare(new_root()), Rotation::Activate, Rotation::Taint] {
+    for rotation in [prepare(), Rotation::Activate, Rotation::Taint] {
         rotate(&mut control, rotation).unwrap();
     }
     renew(&mut control, "pi-7");
@@ -169,7 +173,7 @@ fn revoke_waits_for_the_live_and_names_them() {
 #[test]
 fn a_node_whose_certificate_has_ended_holds_nothing_up() {
     let (mut control, _) = enrolled();
-    for rotation in [Rotation::Prepare(new_root()), Rotation::Activate, Rotation::Taint] {
+    for rotation in [prepare(), Rotation::Activate, Rotation::Taint] {
         rotate(&mut control, rotation).unwrap();
     }
     let later = start() + DAY * 8;
@@ -186,7 +190,7 @@ fn chains_lead_to_both_roots_during_a_rotation() {
     let new = Issuer::without_key(next.certificate_der()).unwrap();
     let of_old = [vec![leaf(control.issuer()).unwrap()], control.authority().chain_of(&[])].concat();
     assert!(leads_to(&of_old, &old) && !leads_to(&of_old, &new) && of_old.len() == 2);
-    rotate(&mut control, Rotation::Prepare(next)).unwrap();
+    rotate(&mut control, Rotation::Prepare(Box::new(next))).unwrap();
     for rotation in [None, Some(Rotation::Activate), Some(Rotation::Taint), Some(Rotation::Back), Some(Rotation::Back)]
     {
         if let Some(rotation) = rotation {
@@ -201,7 +205,7 @@ fn chains_lead_to_both_roots_during_a_rotation() {
 fn a_chain_is_that_of_the_certificate_and_not_of_the_day() {
     let (mut control, key) = enrolled();
     let old = Issuer::without_key(control.issuer().certificate_der()).unwrap();
-    for rotation in [Rotation::Prepare(new_root()), Rotation::Activate] {
+    for rotation in [prepare(), Rotation::Activate] {
         rotate(&mut control, rotation).unwrap();
     }
     // the same young key again: the answer of before, with a chain of before
@@ -222,7 +226,7 @@ fn with_recovery() -> (Control, Issuer) {
 fn the_recovery_root_makes_a_new_one_that_all_believe() {
     let (mut control, recovery) = with_recovery();
     assert!(matches!(leaf(control.issuer()), Err(IssueError::NoKey)));
-    let refusal = rotate(&mut control, Rotation::Prepare(new_root())).unwrap_err();
+    let refusal = rotate(&mut control, prepare()).unwrap_err();
     assert!(matches!(refusal, RotateRefusal::Issue(IssueError::NoKey)));
 
     let wrong = Issuer::create_recovery(&cluster(), start()).unwrap();
@@ -246,7 +250,7 @@ fn a_recovery_in_the_middle_of_a_rotation_forgets_nobody() {
     let recovery = Issuer::create_recovery(&cluster(), start()).unwrap();
     let public = Issuer::without_key(recovery.certificate_der()).unwrap();
     let mut control = Control::new(Authority::new(new_root(), public).unwrap());
-    for rotation in [Rotation::Prepare(new_root()), Rotation::Activate] {
+    for rotation in [prepare(), Rotation::Activate] {
         rotate(&mut control, rotation).unwrap();
     }
     recover(&mut control, &recovery).unwrap();

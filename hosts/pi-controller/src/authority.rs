@@ -134,7 +134,10 @@ impl RotationStep {
 
     fn rotation(self, control: &Control, now: SystemTime) -> Result<Rotation, Status> {
         Ok(match self {
-            Self::Prepare => Rotation::Prepare(Issuer::create(control.cluster(), now).map_err(|e| not_made(&e))?),
+            Self::Prepare => {
+                let next = Issuer::create(control.cluster(), now).map_err(|error| not_made(&error))?;
+                Rotation::Prepare(Box::new(next))
+            }
             Self::Activate => Rotation::Activate,
             Self::Taint => Rotation::Taint,
             Self::Revoke => Rotation::Revoke,

@@ -136,8 +136,7 @@ fn gather(state: &Path) -> Result<(Contents, Authority), BackupError> {
         return Err(OpenClusterError::NotInitialised(state.display().to_string()).into());
     }
     Store::open(&Config::database_of(state)).map_err(OpenClusterError::from)?.copy_to(&copy.0)?;
-    let loaded = Store::open(&copy.0).and_then(|store| Ok(store.load()));
-    let loaded = loaded.map_err(OpenClusterError::from)?.map_err(OpenClusterError::from)?;
+    let loaded = Store::open(&copy.0).map_err(OpenClusterError::from)?.load().map_err(OpenClusterError::from)?;
     let authority = loaded.authority.ok_or_else(|| OpenClusterError::NotInitialised(state.display().to_string()))?;
     let keys = keys(state, &authority)?;
     let text = |path: &Path| Ok::<_, FileError>(String::from_utf8_lossy(&mtls::read_private(path)?).into_owned());
