@@ -45,6 +45,6 @@ pub use limits::Limits;
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-pub use serve::{DRAIN, Router, serve, serve_http, server};
+pub use serve::{DRAIN, Router, serve, server};
 pub use token::{JoinToken, TokenError};
 pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
