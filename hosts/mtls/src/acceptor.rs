@@ -34,6 +34,8 @@ use crate::trust::{ClientVerifier, Guests, Trust};
 /// How long to wait when the system has no descriptor left, instead of asking again at once.
 const WHEN_OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+const TOO_OFTEN: &str = "its address connects more often than [limits] of the configuration allows";
+
 /// Turns TCP connections into connections of a known [`Peer`].
 ///
 /// tonic's own TLS set-up would resume sessions, and a resumed session is accepted without a look at the client's
@@ -145,7 +147,7 @@ impl Acceptor {
             Ok((tcp, address)) => {
                 // reset: nothing of it stays behind in the kernel
                 let _ = tcp.set_zero_linger();
-                self.counters.note(Cause::Throttled, Some(address), &"this address connects too often");
+                self.counters.note(Cause::Throttled, Some(address), &TOO_OFTEN);
                 None
             }
             Err(error) => {

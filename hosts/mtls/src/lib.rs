@@ -36,6 +36,7 @@ mod sessions;
 mod throttle;
 mod token;
 mod trust;
+
 pub use acceptor::{Acceptor, Connection};
 pub use clock::{Clock, ClockFault};
 pub use context::{Context, ContextError, Issued};

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 
 use crate::acceptor::{Acceptor, Connection};
@@ -52,7 +53,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(20);
 
 /// What is served: gRPC services by their names.
 #[derive(Clone, Debug, Default)]
-pub struct Router(tonic::service::Routes);
+pub struct Router(Routes);
 
 /// Nothing yet, with the limits that every listener has: 64 streams a connection, what is more is refused rather than
 /// queued, 30 s a call and then `DEADLINE_EXCEEDED`, 30 s for a message that has begun, 8 KiB of headers, keepalive 20 s.
@@ -90,16 +91,9 @@ impl Router {
 }
 
 /// Serves `routes` until `shutdown`, then lets calls in flight end for at most [`DRAIN`]. What is connected ends with it.
+/// Requests carry their [`Peer`] in their extensions.
 pub async fn serve(routes: Router, acceptor: Acceptor, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-    serve_http(routes.0.prepare(), acceptor, listener, shutdown).await;
-}
-
-/// The same with a service of any kind. Requests carry their [`Peer`] in their extensions.
-pub async fn serve_http<S>(service: S, acceptor: Acceptor, listener: TcpListener, shutdown: impl Future<Output = ()>)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
+    let routes = routes.0.prepare();
     let counters = acceptor.counters().clone();
     let mut incoming = acceptor.incoming(listener);
     let (stop, stopped) = watch::channel(());
@@ -108,7 +102,7 @@ where
     loop {
         tokio::select! {
             Some(Ok(connection)) = incoming.next() => {
-                connections.spawn(answer(connection, service.clone(), counters.clone(), stopped.clone()));
+                connections.spawn(answer(connection, routes.clone(), counters.clone(), stopped.clone()));
             }
             Some(_) = connections.join_next() => {}
             () = &mut shutdown => break,
@@ -122,16 +116,12 @@ where
 }
 
 /// All calls of one connection.
-async fn answer<S>(connection: Connection, service: S, counters: Arc<Counters>, mut stopped: watch::Receiver<()>)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
+async fn answer(connection: Connection, routes: Routes, counters: Arc<Counters>, mut stopped: watch::Receiver<()>) {
     let peer = connection.peer().clone();
     let address = peer.address();
     let calls = Arc::new(Calls {
         peer,
-        service,
+        routes,
         asked: AtomicBool::new(false),
         places: Arc::new(Semaphore::new(CALLS_PER_CONNECTION)),
     });
@@ -192,19 +182,15 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-struct Calls<S> {
+struct Calls {
     peer: Peer,
-    service: S,
+    routes: Routes,
     /// Whether there was a request.
     asked: AtomicBool,
     places: Arc<Semaphore>,
 }
 
-impl<S> Calls<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
+impl Calls {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         self.asked.store(true, Ordering::Relaxed);
         let Ok(place) = self.places.try_acquire() else {
@@ -214,7 +200,7 @@ where
         let mut request = request.map(|body| Body::new(Timed::new(body)));
         request.extensions_mut().insert(self.peer.clone());
         let time = time_of(request.headers());
-        let response = in_time(time, self.service.clone().oneshot(request)).await;
+        let response = in_time(time, self.routes.clone().oneshot(request)).await;
         drop(place);
         let response = response.map_or_else(Status::into_http, |Ok(response)| response);
         Ok(response.map(|body| Body::new(Answer::new(body))))
