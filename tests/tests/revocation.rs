@@ -358,3 +358,21 @@ async fn a_call_in_flight_to_a_node_ends_when_the_node_is_revoked() {
     assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_stores_the_roots_that_it_is_told_and_says_so() {
+    let cluster = Cluster::start().await;
+    let fleet = cluster.nodes(1).await;
+    let stored = || {
+        let store = Store::open(&cluster.controller_state().join("state.db")).unwrap();
+        let mut changes = store.load().unwrap().changes.into_iter();
+        changes.find_map(|change| if let Change::PutNode(node) = change { Some(node.roots_version) } else { None })
+    };
+    eventually(async || stored() == Some(1)).await;
+    let state = cluster.folder("nodes").join("sim-1");
+    let told = std::fs::read_to_string(state.join("trust.toml")).unwrap();
+    assert!(told.contains("roots_version = 1") && told.contains("revoked = false"), "{told}");
+    let roots = mtls::parse_pem(&std::fs::read(state.join("ca.pem")).unwrap()).unwrap().certificates;
+    assert_eq!(roots, [cluster.issuer().certificate_der().to_vec().into()]);
+    fleet.stop().await;
+}
