@@ -15,6 +15,8 @@ pub enum Caller {
     Identity(Identity),
     /// Somebody with a live join token and no certificate yet.
     Token,
+    /// A node with its own certificate, which has expired.
+    Expired(Identity),
 }
 
 /// Why a call is not allowed.
@@ -54,13 +56,16 @@ pub enum Denied {
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
+    /// An expired certificate is good for renewal only.
+    #[error("the certificate of {0} has expired; call RegisterNode with a certificate request first")]
+    Expired(Identity),
 }
 
 impl Denied {
     /// The audit row of a denied call of `method`.
     pub fn audit(&self, at: SystemTime, who: &Caller, method: &str) -> AuditRow {
         let who = match who {
-            Caller::Identity(identity) => identity.to_string(),
+            Caller::Identity(identity) | Caller::Expired(identity) => identity.to_string(),
             Caller::Token => "token".into(),
         };
         let (action, subject) = (method.into(), String::new());
@@ -77,6 +82,8 @@ impl Control {
         match (who, access) {
             (Caller::Token, Access::NodeOrToken) => Ok(()),
             (Caller::Token, _) => Err(Denied::Token),
+            (Caller::Expired(who), Access::NodeOrToken) => self.authorize_member(who, access),
+            (Caller::Expired(who), _) => Err(Denied::Expired(who.clone())),
             (Caller::Identity(who), access) => self.authorize_member(who, access),
         }
     }

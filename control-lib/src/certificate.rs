@@ -13,10 +13,16 @@ pub(crate) const BACKDATED: Duration = HOUR;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime(Duration);
 
-/// The lifetime asked for an operator's certificate is out of range.
+/// The lifetime asked for is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("choose a lifetime from 12 hours to 90 days")]
-pub struct LifetimeError;
+pub enum LifetimeError {
+    /// An operator's.
+    #[error("choose a lifetime from 12 hours to 90 days")]
+    Operator,
+    /// A node's or a controller's.
+    #[error("choose a lifetime from 10 seconds to 90 days")]
+    Machine,
+}
 
 impl Lifetime {
     /// Nodes: 7 days.
@@ -29,7 +35,14 @@ impl Lifetime {
     /// A lifetime for an operator's certificate, from 12 hours to 90 days inclusive.
     pub fn operator(lifetime: Duration) -> Result<Lifetime, LifetimeError> {
         let range = HOUR * 12..=Lifetime::OPERATOR.0;
-        range.contains(&lifetime).then_some(Lifetime(lifetime)).ok_or(LifetimeError)
+        range.contains(&lifetime).then_some(Lifetime(lifetime)).ok_or(LifetimeError::Operator)
+    }
+
+    /// A lifetime for the certificate of a node or a controller, which renew it by themselves: from 10 seconds, for
+    /// tests, to 90 days inclusive. A day or less asks for a control plane that is never down for half of it.
+    pub fn machine(lifetime: Duration) -> Result<Lifetime, LifetimeError> {
+        let range = Duration::from_secs(10)..=DAY * 90;
+        range.contains(&lifetime).then_some(Lifetime(lifetime)).ok_or(LifetimeError::Machine)
     }
 
     /// The lifetime as a duration.

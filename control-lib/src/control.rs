@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::SystemTime;
 
 use crate::audit::AuditRow;
+use crate::certificate::Lifetime;
 use crate::exclusion::{Exclusion, RevokedKey};
 use crate::identity::{ClusterId, Identity, Name};
 use crate::issuer::Issuer;
@@ -61,6 +62,7 @@ pub struct Control {
     pub(crate) unstored: BTreeSet<Identity>,
     pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
+    node_lifetime: Lifetime,
     trust_revision: u64,
 }
 
@@ -73,7 +75,7 @@ impl Control {
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
         let (nodes, keys, tokens, operators, exclusions, unstored, revoked_keys) = Default::default();
-        let trust_revision = revision;
+        let (trust_revision, node_lifetime) = (revision, Lifetime::NODE);
         let mut control = Control {
             issuer,
             nodes,
@@ -84,10 +86,20 @@ impl Control {
             unstored,
             revoked_keys,
             revision,
+            node_lifetime,
             trust_revision,
         };
         rows.into_iter().for_each(|row| control.put(row));
         control
+    }
+
+    /// Certifies nodes for `lifetime` from now on, instead of [`Lifetime::NODE`].
+    pub fn with_node_lifetime(self, lifetime: Lifetime) -> Control {
+        Control { node_lifetime: lifetime, ..self }
+    }
+
+    pub(crate) fn node_lifetime(&self) -> Lifetime {
+        self.node_lifetime
     }
 
     /// Takes over what has been committed as one transaction. The revision rises by one, if there is any change.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
-use crate::certificate::{Certificate, Lifetime};
+use crate::certificate::Certificate;
 use crate::control::{Change, Control, Decision};
 use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
@@ -37,6 +37,9 @@ impl Control {
                 (format!("token/{}", TokenId::of(public_key)), self.join(now, public_key, &request))
             }
             Presented::Node(name) => (Identity::node(name.clone()).to_string(), self.renew(now, name, &request)),
+            Presented::Expired { name, key } => {
+                (Identity::node(name.clone()).to_string(), self.come_back(now, name, key, &request))
+            }
         };
         match granted {
             Ok(grant) => self.grant(now, who, grant),
@@ -51,7 +54,7 @@ impl Control {
         name: &Name,
     ) -> Result<Certificate, RegisterRefusal> {
         let identity = Identity::node(name.clone());
-        self.issuer().issue(key, &identity, now, Lifetime::NODE).map_err(RegisterRefusal::Issue)
+        self.issuer().issue(key, &identity, now, self.node_lifetime()).map_err(RegisterRefusal::Issue)
     }
 
     fn grant(&self, now: SystemTime, who: String, grant: Grant) -> Decision<Result<Registered, RegisterRefusal>> {

@@ -22,6 +22,13 @@ pub enum Presented<'a> {
     },
     /// A certificate of this node.
     Node(&'a Name),
+    /// A certificate of this node that expired at most [`COMEBACK`](crate::COMEBACK) ago.
+    Expired {
+        /// The node.
+        name: &'a Name,
+        /// SHA-256 of the certificate's public key, as [`PublicKey::fingerprint`].
+        key: &'a [u8; 32],
+    },
 }
 
 /// What a node asks for.
@@ -116,6 +123,9 @@ pub enum RegisterRefusal {
     /// The certificate is good, but the node is not in the table.
     #[error("join again with a new token: node/{0} is not enrolled")]
     NodeUnknown(Name),
+    /// The expired certificate is not the last one that the node was issued. Raises an alarm.
+    #[error("join again with a new token: node/{0} has had another certificate since this one")]
+    Superseded(Name),
     /// A node spoke of another one.
     #[error("register as {0}: a node speaks for itself only")]
     OtherName(Name),
@@ -139,9 +149,10 @@ pub enum RegisterRefusal {
 impl RegisterRefusal {
     /// Whether somebody may be using what is not theirs, so that a person should look at it.
     pub fn is_alarm(&self) -> bool {
+        use RegisterRefusal::{Excluded, KeyTaken, Superseded, TokenUsed};
         match self {
-            RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_) | RegisterRefusal::Clone(_) => true,
-            RegisterRefusal::Excluded(excluded) => excluded.is_for_good(),
+            TokenUsed(_) | KeyTaken(_) | Superseded(_) | RegisterRefusal::Clone(_) => true,
+            Excluded(excluded) => excluded.is_for_good(),
             _ => false,
         }
     }

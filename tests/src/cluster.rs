@@ -44,11 +44,21 @@ impl Cluster {
     ///
     /// If any of it fails: there is no test without.
     pub async fn start() -> Self {
+        Self::start_configured("").await
+    }
+
+    /// The same with more in `controller.toml`.
+    ///
+    /// # Panics
+    ///
+    /// If any of it fails.
+    pub async fn start_configured(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = folder.path().join("controller");
         init(&state, Some("lab"), address, &address.to_string()).expect("init");
+        configure(&state, more);
         let (stop, serving) = serve(&state, listener);
         Self { folder, address, stop: Some(stop), serving }
     }
@@ -240,6 +250,12 @@ impl Cluster {
         let trust = Trust::new("lab", &credentials.roots).expect("roots");
         Dialer::new(OwnCertificate::new(credentials).expect("a pair"), trust)
     }
+}
+
+fn configure(state: &Path, more: &str) {
+    let file = state.join("controller.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration") + more;
+    mtls::write_private(&file, text.as_bytes()).expect("the configuration");
 }
 
 fn serve(state: &Path, listener: TcpListener) -> (oneshot::Sender<()>, JoinHandle<Result<(), ServeError>>) {

@@ -4,6 +4,7 @@
 mod binary;
 mod cluster;
 mod exec;
+mod faketime;
 mod gpio;
 pub mod history;
 mod impostor;
@@ -17,6 +18,7 @@ mod trust;
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
 pub use exec::{ExecNode, full, running, survivors};
+pub use faketime::{clock_at, clock_of};
 pub use gpio::{claim, direct, direct_at, keepalive, reason, trusting, write};
 pub use impostor::Impostor;
 pub use lone::Lone;

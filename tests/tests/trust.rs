@@ -130,9 +130,9 @@ async fn a_token_lets_one_key_in_and_that_key_again() {
     // the same key again, as after a lost answer, is the same node
     let lost = cluster.folder("c");
     mtls::create_private_dir(&lost).unwrap();
-    std::fs::copy(cluster.folder("a").join("key.pem"), lost.join("join.key")).unwrap();
+    std::fs::copy(cluster.folder("a").join("identity.pem"), lost.join("join.key")).unwrap();
     assert_eq!(ask("c", "pi-1").await.unwrap().node, "pi-1");
-    let certificate = |folder: &str| std::fs::read(cluster.folder(folder).join("cert.pem")).unwrap();
+    let certificate = |folder: &str| std::fs::read(cluster.folder(folder).join("identity.pem")).unwrap();
     assert_eq!(certificate("a"), certificate("c"));
     assert_eq!(cluster.pictl(&["node", "list"]).await.out.matches("pi-").count(), 1);
 }

@@ -33,43 +33,43 @@ fn controller() -> Caller {
 
 /// One line per method, one column per caller in the order of `callers`; `x`: may call.
 const MATRIX: &str = "
-    viewer logs gpio exec shell provision admin enroller node controller token
-    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetSystemMetrics
-    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/HealthCheck
-    .      x    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamLogs
-    x      .    .    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamMetrics
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ControlGPIO
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ScanI2c
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/StreamGPIO
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferI2c
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/TransferSpi
-    .      .    x    .    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/WatchGPIO
-    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/CancelJob
-    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteCommand
-    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ExecuteStream
-    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/GetJob
-    .      .    .    x    .     .         x     .        .    .          .     /pi.agent.v1.NodeAgent/ListJobs
-    .      .    .    .    .     .         .     .        x    .          x     /pi.control.v1.ControlPlane/RegisterNode
-    .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/ReportHealth
-    .      .    .    .    .     .         .     .        .    x          .     /pi.control.v1.ControlPlane/SyncClusterState
-    .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/WatchTrust
-    .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
-    x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
-    x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/CreateToken
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/ListTokens
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Tokens/RevokeToken
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/ApproveNode
-    .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Enrolment/RejectNode
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Enrolment/LabelNode
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Lock
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Revoke
-    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Unlock
-    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
-    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
-    x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch
-    x      x    x    x    x     x         x     x        x    x          .     /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
-    .      .    .    .    .     .         .     .        .    .          .     /pi.fleet.v1.Fleet/AddOperator
+    viewer logs gpio exec shell provision admin enroller node controller token expired
+    x      .    .    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/GetSystemMetrics
+    x      .    .    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/HealthCheck
+    .      x    .    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/StreamLogs
+    x      .    .    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/StreamMetrics
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/ControlGPIO
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/ScanI2c
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/StreamGPIO
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/TransferI2c
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/TransferSpi
+    .      .    x    .    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/WatchGPIO
+    .      .    .    x    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/CancelJob
+    .      .    .    x    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/ExecuteCommand
+    .      .    .    x    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/ExecuteStream
+    .      .    .    x    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/GetJob
+    .      .    .    x    .     .         x     .        .    .          .     .       /pi.agent.v1.NodeAgent/ListJobs
+    .      .    .    .    .     .         .     .        x    .          x     x       /pi.control.v1.ControlPlane/RegisterNode
+    .      .    .    .    .     .         .     .        x    .          .     .       /pi.control.v1.ControlPlane/ReportHealth
+    .      .    .    .    .     .         .     .        .    x          .     .       /pi.control.v1.ControlPlane/SyncClusterState
+    .      .    .    .    .     .         .     .        x    .          .     .       /pi.control.v1.ControlPlane/WatchTrust
+    .      .    .    .    .     x         x     .        .    .          .     .       /pi.control.v1.ControlPlane/RequestProvisioning
+    x      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Fleet/ListNodes
+    x      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Fleet/GetNode
+    .      .    .    .    .     .         x     x        .    .          .     .       /pi.fleet.v1.Tokens/CreateToken
+    .      .    .    .    .     .         x     x        .    .          .     .       /pi.fleet.v1.Tokens/ListTokens
+    .      .    .    .    .     .         x     x        .    .          .     .       /pi.fleet.v1.Tokens/RevokeToken
+    .      .    .    .    .     .         x     x        .    .          .     .       /pi.fleet.v1.Enrolment/ApproveNode
+    .      .    .    .    .     .         x     x        .    .          .     .       /pi.fleet.v1.Enrolment/RejectNode
+    .      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Enrolment/LabelNode
+    .      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Exclusions/Lock
+    .      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Exclusions/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     .       /pi.fleet.v1.Exclusions/Unlock
+    x      x    x    x    x     x         x     x        x    x          .     .       /grpc.health.v1.Health/Check
+    x      x    x    x    x     x         x     x        x    x          .     .       /grpc.health.v1.Health/List
+    x      x    x    x    x     x         x     x        x    x          .     .       /grpc.health.v1.Health/Watch
+    x      x    x    x    x     x         x     x        x    x          .     .       /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
+    .      .    .    .    .     .         .     .        .    .          .     .       /pi.fleet.v1.Fleet/AddOperator
 ";
 
 fn caller(column: &str) -> Caller {
@@ -77,6 +77,7 @@ fn caller(column: &str) -> Caller {
         "node" => node("pi-7"),
         "controller" => controller(),
         "token" => Caller::Token,
+        "expired" => Caller::Expired(Identity::node(name("pi-7"))),
         role => operator(role),
     }
 }
@@ -122,6 +123,13 @@ fn a_denial_says_what_is_missing() {
     assert_eq!(denial(node("pi-9"), gpio), "node/pi-9 is not enrolled; join again with a new token");
     assert_eq!(denial(node("pi-7"), gpio), "node/pi-7 may not call this; use a certificate of kind operator");
     assert_eq!(denial(Caller::Token, gpio), "a join token may only call RegisterNode; join first");
+    let expired = |node: &str| Caller::Expired(Identity::node(name(node)));
+    assert_eq!(
+        denial(expired("pi-7"), gpio),
+        "the certificate of node/pi-7 has expired; call RegisterNode with a certificate request first"
+    );
+    let register = "/pi.control.v1.ControlPlane/RegisterNode";
+    assert_eq!(denial(expired("pi-9"), register), "node/pi-9 is not enrolled; join again with a new token");
     assert_eq!(denial(operator("admin"), "/x/Y"), "call another method: nobody may call /x/Y");
     let sync = "/pi.control.v1.ControlPlane/SyncClusterState";
     assert_eq!(

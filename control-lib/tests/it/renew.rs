@@ -1,9 +1,9 @@
 //! What an enrolled node asks for: the next certificate, and to be described anew.
 
-use control_lib::{Control, Inventory, Outcome, Presented, PublicKey, RegisterRefusal, Registration};
+use control_lib::{Control, Inventory, Lifetime, Outcome, Presented, PublicKey, RegisterRefusal, Registration};
 use rcgen::KeyPair;
 
-use crate::{DAY, HOUR, audit, control_with_token, csr, join, key, name, refused, request, start};
+use crate::{DAY, HOUR, audit, commit, control_with_token, csr, join, key, name, refused, request, start};
 
 /// A control plane with the node `pi-7`, enrolled an hour after the start with the key given back.
 fn enrolled() -> (Control, KeyPair) {
@@ -104,4 +104,62 @@ fn a_root_that_has_expired_issues_nothing() {
     let late = control.issuer().not_after();
     let decision = control.register(late, Presented::Node(&pi_7), request("pi-7", &key()));
     assert!(matches!(refused(decision, Outcome::Denied), RegisterRefusal::Issue(_)));
+}
+
+/// What the TLS host says of the key of a certificate that has expired.
+fn fingerprint(key: &KeyPair) -> [u8; 32] {
+    PublicKey::from_csr(&csr(key)).unwrap().fingerprint()
+}
+
+#[test]
+fn a_node_comes_back_with_the_key_of_its_last_certificate() {
+    let (mut control, old) = enrolled();
+    let (pi_7, new) = (name("pi-7"), key());
+    let (now, key) = (start() + DAY * 60, fingerprint(&old));
+    let back = control.register(now, Presented::Expired { name: &pi_7, key: &key }, request("pi-7", &new));
+    let row = audit(&back.changes);
+    assert_eq!((row.who.as_str(), row.action.as_str(), row.outcome), ("node/pi-7", "comeback", Outcome::Allowed));
+    control.apply(back.changes);
+    assert!(back.answer.unwrap().not_after > now);
+
+    // the answer was lost: the old key asks for the same new one again
+    let again = control.register(now + HOUR, Presented::Expired { name: &pi_7, key: &key }, request("pi-7", &new));
+    assert_eq!(again.changes, []);
+    assert!(again.answer.is_ok());
+}
+
+#[test]
+fn an_old_copy_of_a_node_does_not_come_back() {
+    let (mut control, old) = enrolled();
+    let (pi_7, key) = (name("pi-7"), fingerprint(&old));
+    let renewed = control.register(start() + DAY * 4, Presented::Node(&pi_7), request("pi-7", &crate::key()));
+    commit(&mut control, renewed).unwrap();
+    let copy = Presented::Expired { name: &pi_7, key: &key };
+    let refusal = refused(control.register(start() + DAY * 60, copy, request("pi-7", &crate::key())), Outcome::Alarm);
+    assert!(matches!(refusal, RegisterRefusal::Superseded(node) if node == pi_7));
+}
+
+#[test]
+fn who_comes_back_asks_for_a_certificate_and_for_its_own() {
+    let (control, old) = enrolled();
+    let (pi_7, key) = (name("pi-7"), fingerprint(&old));
+    let ask = |request| {
+        let expired = Presented::Expired { name: &pi_7, key: &key };
+        refused(control.register(start() + DAY * 60, expired, request), Outcome::Denied)
+    };
+    let described = Registration { csr: None, ..request("pi-7", &old) };
+    assert!(matches!(ask(described), RegisterRefusal::CsrMissing));
+    assert!(matches!(ask(request("pi-8", &crate::key())), RegisterRefusal::OtherName(_)));
+}
+
+#[test]
+fn a_certificate_lasts_as_long_as_is_configured() {
+    let minute = Lifetime::machine(HOUR / 60).unwrap();
+    let mut control = control_with_token(1).with_node_lifetime(minute);
+    let registered = join(&mut control, "pi-7", &key()).unwrap();
+    let issued = crate::UNIX_EPOCH + std::time::Duration::from_secs(1_780_272_000) + HOUR;
+    assert_eq!((registered.not_after, registered.renew_at), (issued + HOUR / 60, issued + HOUR / 120));
+    for wrong in [HOUR / 400, DAY * 91] {
+        assert!(Lifetime::machine(wrong).is_err(), "{wrong:?}");
+    }
 }

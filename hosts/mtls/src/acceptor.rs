@@ -19,10 +19,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use crate::clock::Clock;
 use crate::credentials::OwnCertificate;
 use crate::identity::Peer;
 use crate::sessions::{Session, Sessions};
-use crate::trust::{ClientVerifier, TokenKeys, Trust};
+use crate::trust::{ClientVerifier, Guests, Trust};
 
 /// How much a listener takes on at once.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Shows `own` and accepts whom `trust` accepts; with `token_keys`, also the keys of live join tokens.
+    /// Shows `own` and accepts whom `trust` accepts, and `guests` if there are any.
     ///
     /// # Errors
     ///
@@ -65,11 +66,11 @@ impl Acceptor {
     pub fn new(
         own: Arc<OwnCertificate>,
         trust: Arc<Trust>,
-        token_keys: Option<TokenKeys>,
+        guests: Option<Guests>,
         limits: Limits,
     ) -> Result<Self, rustls::Error> {
         let sessions = Sessions::new(trust.clone());
-        let verifier = Arc::new(ClientVerifier { trust, token_keys });
+        let verifier = Arc::new(ClientVerifier { trust, guests });
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(verifier.clone())
@@ -77,12 +78,21 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        config.time_provider = Clock::system();
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, sessions, limits })
     }
 
     /// The connections that this acceptor and its clones have let in and that are still open.
     pub fn sessions(&self) -> Arc<Sessions> {
         self.sessions.clone()
+    }
+
+    /// Judges certificates by `clock`, which may know more than [`Clock::system`].
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<Clock>) -> Self {
+        let mut config = ServerConfig::clone(self.tls.config());
+        config.time_provider = clock;
+        Self { tls: TlsAcceptor::from(Arc::new(config)), ..self }
     }
 
     /// Accepts from `listener` until the stream is dropped. Refused handshakes are logged, one line each, and counted
@@ -155,7 +165,13 @@ impl Acceptor {
         let session = self.sessions.enter(Some(shown.clone()), address);
         // again, now that it can be ended: it may have been revoked since the handshake's look
         trust.admit(&shown).ok()?;
-        Some((Peer::Certified(shown.identity, address), session))
+        // one that expires at this very moment may only renew: it can connect again
+        let now = self.tls.config().time_provider.current_time()?;
+        let peer = match self.verifier.has_expired(certificate, now) {
+            true => Peer::Expired(shown.identity, shown.fingerprint, address),
+            false => Peer::Certified(shown.identity, address),
+        };
+        Some((peer, session))
     }
 }
 

@@ -6,20 +6,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureScheme, crypto::ring as provider};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use crate::files::{FileError, read_private, write_private};
 use crate::pem;
 
-const CERTIFICATE_FILE: &str = "cert.pem";
-const KEY_FILE: &str = "key.pem";
+/// Private key and certificates in one file, so that they can only be replaced together.
+const PAIR_FILE: &str = "identity.pem";
 const ROOTS_FILE: &str = "ca.pem";
+
+/// The control plane dates a certificate back by this: the moment of issue is so much later than its beginning.
+const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 /// What a peer needs to prove itself and to know others.
 pub struct Credentials {
@@ -57,14 +61,15 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
-    /// Reads `cert.pem`, `key.pem` and `ca.pem` of a folder.
+    /// Reads `identity.pem` and `ca.pem` of a folder.
     ///
     /// # Errors
     ///
     /// If one is missing, is no PEM, or can be read by others.
     pub fn load(folder: &Path) -> Result<Self, CredentialsError> {
-        let text = |file| read_private(&folder.join(file));
-        Self::from_pem(&text(CERTIFICATE_FILE)?, &text(KEY_FILE)?, &text(ROOTS_FILE)?, &folder.display().to_string())
+        let pair = Zeroizing::new(read_private(&folder.join(PAIR_FILE))?);
+        let roots = read_private(&folder.join(ROOTS_FILE))?;
+        Self::from_pem(&pair, &pair, &roots, &folder.display().to_string())
     }
 
     /// Takes them from three PEM texts; `place` is named in errors.
@@ -83,17 +88,26 @@ impl Credentials {
         Ok(Self { chain, key, roots })
     }
 
-    /// Writes the three files, key first, each whole or not at all.
+    /// Writes both files, the roots first, each whole or not at all.
     ///
     /// # Errors
     ///
     /// If the system refuses.
     pub fn store(&self, folder: &Path) -> Result<(), CredentialsError> {
-        write_private(&folder.join(KEY_FILE), self.key_pem().as_bytes())?;
         write_private(&folder.join(ROOTS_FILE), certificates_pem(&self.roots).as_bytes())?;
-        // Last: whoever finds a certificate finds all three.
-        write_private(&folder.join(CERTIFICATE_FILE), self.chain_pem().as_bytes())?;
-        Ok(())
+        // Last: whoever finds a certificate finds everything.
+        self.store_pair(folder)
+    }
+
+    /// Replaces key and certificate together and leaves the roots alone: after a crash at any point there is the old
+    /// pair or the new one.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses; the old pair is then still there.
+    pub fn store_pair(&self, folder: &Path) -> Result<(), CredentialsError> {
+        let pair = Zeroizing::new(self.key_pem() + &self.chain_pem());
+        Ok(write_private(&folder.join(PAIR_FILE), pair.as_bytes())?)
     }
 
     /// Replaces the roots alone, whole or not at all.
@@ -107,7 +121,7 @@ impl Credentials {
 
     /// Whether [`Credentials::store`] has completed in this folder.
     pub fn exist(folder: &Path) -> bool {
-        folder.join(CERTIFICATE_FILE).exists()
+        folder.join(PAIR_FILE).exists()
     }
 
     /// The chain as PEM.
@@ -164,17 +178,25 @@ impl OwnKey {
     pub fn load_or_create(path: &Path) -> Result<Self, CredentialsError> {
         let text = match read_private(path) {
             Ok(text) => text,
-            Err(error) if error.is_not_found() => {
-                let key = Self::generate()?;
-                write_private(path, pem::write("PRIVATE KEY", key.0.serialized_der()).as_bytes())?;
-                return Ok(key);
-            }
+            Err(error) if error.is_not_found() => return Self::create(path),
             Err(error) => return Err(error.into()),
         };
         let place = path.display().to_string();
         let pem = pem::parse(&text).map_err(|error| CredentialsError::Pem(place.clone(), error))?;
         let der = pem.key.ok_or(CredentialsError::Missing { what: "private key", place })?;
         KeyPair::try_from(&der).map(Self).map_err(CredentialsError::Make)
+    }
+
+    /// Makes one and stores it in `path`, in place of what is there.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn create(path: &Path) -> Result<Self, CredentialsError> {
+        let key = Self::generate()?;
+        let text = Zeroizing::new(pem::write("PRIVATE KEY", key.0.serialized_der()));
+        write_private(path, text.as_bytes())?;
+        Ok(key)
     }
 
     /// A certificate request (PKCS #10, DER) that proves possession and wishes for nothing.
@@ -185,6 +207,12 @@ impl OwnKey {
     pub fn csr(&self) -> Result<Vec<u8>, CredentialsError> {
         let request = CertificateParams::default().serialize_request(&self.0).map_err(CredentialsError::Make)?;
         Ok(request.der().to_vec())
+    }
+
+    /// Whether `certificate` is for this key.
+    pub fn is_of(&self, certificate: &CertificateDer<'_>) -> bool {
+        let spki = self.0.subject_public_key_info();
+        X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| certificate.public_key().raw == spki)
     }
 
     /// The key itself.
@@ -219,13 +247,46 @@ impl OwnCertificate {
 }
 
 impl OwnCertificate {
+    /// The certificate that is shown now.
+    pub fn leaf(&self) -> Option<CertificateDer<'static>> {
+        self.0.load().cert.first().cloned()
+    }
+
     /// From when until when the certificate that is shown now is valid; `None` if it cannot be read.
-    pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
-        let current = self.0.load();
-        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
+    pub fn validity(&self) -> Option<Validity> {
+        Validity::of(self.0.load().cert.first()?)
+    }
+}
+
+/// From when until when a certificate is valid, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first moment.
+    pub not_before: SystemTime,
+    /// Its last moment.
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    /// Reads it; `None` if `certificate` is none, or from before 1970.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let time = |seconds: i64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().ok()?));
         let validity = certificate.validity();
-        Some((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
+        Some(Self {
+            not_before: time(validity.not_before.timestamp())?,
+            not_after: time(validity.not_after.timestamp())?,
+        })
+    }
+
+    /// When it was issued: an hour after its beginning, since the control plane dates certificates back.
+    pub fn issued(&self) -> SystemTime {
+        (self.not_before + BACKDATED).min(self.not_after)
+    }
+
+    /// From the moment of issue to its end.
+    pub fn lifetime(&self) -> Duration {
+        self.not_after.duration_since(self.issued()).unwrap_or_default()
     }
 }
 
@@ -242,5 +303,49 @@ impl ResolvesClientCert for OwnCertificate {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn made() -> Credentials {
+        let key = OwnKey::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key.0).unwrap().der().clone();
+        assert!(key.is_of(&certificate) && !OwnKey::generate().unwrap().is_of(&certificate));
+        Credentials { chain: vec![certificate.clone()], key: key.into_private_key(), roots: vec![certificate] }
+    }
+
+    /// What a crash leaves behind at each step of replacing the pair: every state of the folder is a pair that fits.
+    #[test]
+    fn a_crash_while_the_pair_is_replaced_leaves_the_old_one_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (made(), made());
+        old.store(folder.path()).unwrap();
+        let loaded = || {
+            let found = Credentials::load(folder.path()).unwrap();
+            OwnCertificate::new(&found).unwrap(); // key and certificate are a pair
+            found.chain
+        };
+        let text = new.key_pem() + &new.chain_pem();
+        for written in (0..text.len()).step_by(97) {
+            write_private(&folder.path().join("half"), &text.as_bytes()[..written]).unwrap();
+            fs::rename(folder.path().join("half"), folder.path().join("identity.new")).unwrap();
+            assert_eq!(loaded(), old.chain, "{written} bytes of the new one are written");
+        }
+        new.store_pair(folder.path()).unwrap();
+        assert_eq!(loaded(), new.chain);
+        assert_eq!(Credentials::load(folder.path()).unwrap().roots, old.roots, "the roots are left alone");
+    }
+
+    /// The control: key and certificate in two files would not have been a pair at every step.
+    #[test]
+    fn a_pair_that_does_not_fit_is_refused() {
+        let (old, new) = (made(), made());
+        let mixed = Credentials { chain: new.chain, key: old.key, roots: old.roots };
+        assert!(matches!(OwnCertificate::new(&mixed), Err(CredentialsError::KeyMismatch)));
     }
 }

@@ -2,17 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{ring as provider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore};
-use rustls::{SignatureScheme, version};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use rustls::client::Resumption;
+use rustls::crypto::ring as provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, Error, version};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -20,42 +17,17 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::credentials::OwnCertificate;
-use crate::identity::{Kind, PeerIdentity};
+use crate::clock::{Clock, ClockFault};
+use crate::credentials::{OwnCertificate, Validity};
+use crate::explain::clock_fault;
+use crate::server_verifier::{Expect, Roots, ServerVerifier, Strictness};
 use crate::token::JoinToken;
-use crate::trust::{Trust, algorithms, only_tls13, public_key_pin};
+use crate::trust::Trust;
 
 /// A connection that takes longer is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Who is expected at the other end. Peers are known by their certificate's identity, never by an address.
-#[derive(Clone, Debug)]
-pub enum Expect {
-    /// Any instance of the cluster's control plane.
-    Controller,
-    /// This node and no other.
-    Node(String),
-}
-
-impl Expect {
-    fn matches(&self, identity: &PeerIdentity) -> bool {
-        match self {
-            Self::Controller => identity.kind == Kind::Controller,
-            Self::Node(name) => identity.kind == Kind::Node && identity.name == *name,
-        }
-    }
-
-    /// Sent as server name; nothing is decided by it.
-    fn server_name(&self, cluster: &str) -> Option<ServerName<'static>> {
-        let name = match self {
-            Self::Controller => format!("controller.{cluster}"),
-            Self::Node(name) => format!("{name}.node.{cluster}"),
-        };
-        ServerName::try_from(name).ok()
-    }
-}
 
 /// Bytes of a stream that may be under way unread.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -79,24 +51,32 @@ pub enum DialError {
 pub struct Dialer {
     own: Arc<OwnCertificate>,
     roots: Roots,
-}
-
-#[derive(Clone)]
-enum Roots {
-    Trusted(Arc<Trust>),
-    /// While joining: the CA whose public key has this SHA-256, of this cluster.
-    Pinned([u8; 32], String),
+    clock: Arc<Clock>,
+    /// Whether a server may say what time it is.
+    learns: bool,
 }
 
 impl Dialer {
     /// Shows `own`, believes `trust`.
     pub fn new(own: Arc<OwnCertificate>, trust: Arc<Trust>) -> Self {
-        Self { own, roots: Roots::Trusted(trust) }
+        Self { own, roots: Roots::Trusted(trust), clock: Clock::system(), learns: false }
     }
 
     /// Shows the token's certificate and believes the CA that the token pins.
     pub fn joining(own: Arc<OwnCertificate>, token: &JoinToken) -> Self {
-        Self { own, roots: Roots::Pinned(token.ca_pin(), token.cluster().to_owned()) }
+        let roots = Roots::Pinned(token.ca_pin(), token.cluster().to_owned());
+        Self { own, roots, clock: Clock::system(), learns: false }
+    }
+
+    /// Judges certificates by `clock`, and raises it by what the control plane proves: for a machine that may have booted
+    /// without a clock.
+    ///
+    /// A server whose certificate is not valid yet by `clock`, but good in everything else, is connected to once more, to
+    /// have it prove its key. That connection is closed before anything is sent on it. Then it is not earlier than the
+    /// beginning of that certificate, and the connection that was asked for is made, as strictly as any.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<Clock>) -> Self {
+        Self { clock, learns: true, ..self }
     }
 
     /// A channel to `address` (`host:port`) that connects at the first call and again after a loss. A call that finds
@@ -139,17 +119,15 @@ impl Dialer {
         let uri: Uri = format!("http://{address}").parse().map_err(|_| DialError::Address(address.to_owned()))?;
         let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
         let target = authority.map(ToString::to_string).ok_or_else(|| DialError::Address(address.to_owned()))?;
-        let cluster = match &self.roots {
-            Roots::Trusted(trust) => trust.cluster(),
-            Roots::Pinned(_, cluster) => cluster,
-        };
-        let name = expect.server_name(cluster).ok_or_else(|| DialError::Address(address.to_owned()))?;
-        let tls = TlsConnector::from(Arc::new(self.config(expect).map_err(DialError::Tls)?));
-        Ok(Way { target, tls, name })
+        let name = expect.server_name(self.roots.cluster()).ok_or_else(|| DialError::Address(address.to_owned()))?;
+        let connector = |strictness| self.connector(expect.clone(), strictness).map_err(DialError::Tls);
+        let (tls, clock) = (connector(Strictness::Full)?, self.clock.clone());
+        let to_learn = self.learns.then(|| connector(Strictness::ButForTheTime)).transpose()?;
+        Ok(Way { target, tls, to_learn, name, clock })
     }
 
-    fn config(&self, expect: Expect) -> Result<ClientConfig, Error> {
-        let verifier = ServerVerifier { roots: self.roots.clone(), expect };
+    fn connector(&self, expect: Expect, strictness: Strictness) -> Result<TlsConnector, Error> {
+        let verifier = ServerVerifier { roots: self.roots.clone(), expect, clock: self.clock.clone(), strictness };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous() // the word is rustls' for "own verifier"; ours is stricter than the stock one
@@ -157,7 +135,8 @@ impl Dialer {
             .with_client_cert_resolver(self.own.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = Resumption::disabled();
-        Ok(config)
+        config.time_provider = self.clock.clone();
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 
@@ -166,7 +145,10 @@ impl Dialer {
 struct Way {
     target: String,
     tls: TlsConnector,
+    /// For the one connection that is made to learn the time.
+    to_learn: Option<TlsConnector>,
     name: ServerName<'static>,
+    clock: Arc<Clock>,
 }
 
 impl Way {
@@ -176,91 +158,49 @@ impl Way {
     }
 
     async fn shake_hands(self) -> io::Result<BufReader<TlsStream<TcpStream>>> {
-        let tcp = TcpStream::connect(&self.target).await?;
-        tcp.set_nodelay(true)?;
-        let mut connection = BufReader::new(self.tls.connect(self.name, tcp).await?);
+        let tls = match (self.handshake(&self.tls).await, &self.to_learn) {
+            (Err(error), Some(to_learn)) if is_behind(&error) => {
+                self.learn_time(to_learn).await?;
+                self.handshake(&self.tls).await?
+            }
+            (outcome, _) => outcome?,
+        };
+        if let Some(issued) = not_before(&tls) {
+            self.clock.prove(issued);
+        }
+        self.clock.found_ahead(None);
+        let mut connection = BufReader::new(tls);
         // In TLS 1.3 our handshake ends before the server has judged our certificate. An HTTP/2 server speaks first, so
         // wait for its word: a refusal then says why, instead of a connection that just closes.
         connection.fill_buf().await?;
         Ok(connection)
     }
-}
 
-/// Checks the chain as webpki does, then the identity instead of a host name.
-struct ServerVerifier {
-    roots: Roots,
-    expect: Expect,
-}
+    async fn handshake(&self, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(&self.target).await?;
+        tcp.set_nodelay(true)?;
+        tls.connect(self.name.clone(), tcp).await
+    }
 
-impl ServerVerifier {
-    fn roots(&self, sent: &[CertificateDer<'_>]) -> Result<Arc<RootCertStore>, Error> {
-        match &self.roots {
-            Roots::Trusted(trust) => Ok(trust.store()),
-            Roots::Pinned(pin, _) => {
-                let pinned = sent.iter().find(|ca| public_key_pin(ca).is_ok_and(|found| found == *pin));
-                let foreign = || Error::General("the CA is not the one that the join token names".to_owned());
-                let mut store = RootCertStore::empty();
-                store.add(pinned.ok_or_else(foreign)?.clone().into_owned())?;
-                Ok(Arc::new(store))
-            }
+    /// The server proves the key of its certificate, and with it that the certificate's beginning is over. Nothing is sent
+    /// or read after the handshake.
+    async fn learn_time(&self, to_learn: &TlsConnector) -> io::Result<()> {
+        let mut connection = self.handshake(to_learn).await?;
+        let issued = not_before(&connection);
+        let _ = connection.shutdown().await; // a courtesy: it is closed in any case
+        if let Some(issued) = issued {
+            tracing::info!(behind = ?self.clock.behind(), "this clock is behind: took the time from the control plane's certificate");
+            self.clock.prove(issued);
         }
-    }
-
-    fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
-        match &self.roots {
-            Roots::Trusted(trust) => trust.identify(certificate),
-            Roots::Pinned(_, cluster) => PeerIdentity::from_certificate(certificate)
-                .ok()
-                .filter(|identity| identity.cluster == *cluster)
-                .ok_or_else(|| Error::General("the certificate is not of the join token's cluster".to_owned())),
-        }
+        Ok(())
     }
 }
 
-impl ServerCertVerifier for ServerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let roots = self.roots(intermediates)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
-        let identity = self.identify(end_entity)?;
-        if !self.expect.matches(&identity) {
-            return Err(Error::General(format!("the other end is {identity}, expected {:?}", self.expect)));
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &algorithms())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        algorithms().supported_schemes()
-    }
+fn not_before(connection: &TlsStream<TcpStream>) -> Option<SystemTime> {
+    let leaf = connection.get_ref().1.peer_certificates()?.first()?;
+    Validity::of(leaf).map(|validity| validity.not_before)
 }
 
-impl std::fmt::Debug for ServerVerifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerVerifier").field("expect", &self.expect).finish_non_exhaustive()
-    }
+fn is_behind(error: &io::Error) -> bool {
+    matches!(clock_fault(error), Some(ClockFault::Behind { .. }))
 }

@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
+
+use crate::clock::ClockFault;
 
 /// Why a call found no peer or lost it, in one line for people: what the handshake said if it failed, else the innermost
 /// cause.
@@ -17,6 +19,14 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
         Ok(said) => explain_tls(said),
         Err(innermost) => innermost.to_string(),
     })
+}
+
+/// What a failed call or connection says about the two clocks, if that is why it failed.
+pub fn clock_fault(error: &(dyn StdError + 'static)) -> Option<ClockFault> {
+    match root_cause(error) {
+        Ok(Error::Other(OtherError(said))) => said.downcast_ref::<ClockFault>().cloned(),
+        _ => None,
+    }
 }
 
 /// Whether the other end has refused our certificate because it was revoked. It has proved who it is by then.
@@ -60,7 +70,8 @@ fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> Result<&'a Error, &'a 
 fn explain_tls(error: &Error) -> String {
     match error {
         Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "the other end refused our certificate: it has expired".to_owned()
+            // the same alert for a certificate that is not valid yet
+            "the other end refused our certificate: it has expired, or one of the two clocks is wrong".to_owned()
         }
         // decrypt_error: a CA of the same name, but with another key
         Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::DecryptError) => {
@@ -90,6 +101,7 @@ fn explain_tls(error: &Error) -> String {
             "the other end is locked".to_owned()
         }
         Error::General(said) => said.clone(),
+        Error::Other(OtherError(said)) => said.to_string(),
         other => other.to_string(),
     }
 }

@@ -39,7 +39,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+    pub(crate) fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| Self::Io { verb, path: path.to_owned(), source }
     }
 

@@ -142,13 +142,16 @@ pub enum Peer {
     Certified(Arc<PeerIdentity>, SocketAddr),
     /// The key of a live join token (Ed25519, 32 bytes): may register and nothing else.
     Token([u8; 32], SocketAddr),
+    /// A node's certificate that has expired, and the SHA-256 of its public key (SubjectPublicKeyInfo): may ask for the
+    /// next certificate and nothing else.
+    Expired(Arc<PeerIdentity>, [u8; 32], SocketAddr),
 }
 
 impl Peer {
     /// Where it called from. For logs; never for a decision.
     pub fn address(&self) -> SocketAddr {
         match self {
-            Self::Certified(_, address) | Self::Token(_, address) => *address,
+            Self::Certified(_, address) | Self::Token(_, address) | Self::Expired(_, _, address) => *address,
         }
     }
 }

@@ -12,8 +12,10 @@
 //! | keep somebody out, now and at once | [`Trust::admit_by`], [`Sessions`] |
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
+//! | be right about the time, without a clock | [`Clock`], for `with_clock` of [`Dialer`] and [`Acceptor`] |
 
 mod acceptor;
+mod clock;
 mod context;
 mod credentials;
 mod deadline;
@@ -23,22 +25,25 @@ mod files;
 mod identity;
 mod pem;
 mod serve;
+mod server_verifier;
 mod sessions;
 mod token;
 mod trust;
 
 pub use acceptor::{Acceptor, Connection, Limits};
+pub use clock::{Clock, ClockFault};
 pub use context::{Context, ContextError};
-pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
+pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey, Validity};
 pub use deadline::{Deadline, Timely, timed_out};
-pub use dialer::{DialError, Dialer, Expect};
-pub use explain::{explain, is_refused_for_good, was_revoked};
+pub use dialer::{DialError, Dialer};
+pub use explain::{clock_fault, explain, is_refused_for_good, was_revoked};
 pub use files::{FileError, create_private_dir, read_private, write_private};
 pub use identity::{IdentityError, Kind, Peer, PeerCertificate, PeerIdentity};
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use serve::{DRAIN, Limited, serve, server};
+pub use server_verifier::Expect;
 pub use sessions::{Open, Sessions};
 pub use token::{JoinToken, TokenError};
-pub use trust::{Refusal, TokenKeys, Trust, TrustError, public_key_pin};
+pub use trust::{Guests, Refusal, TokenKeys, Trust, TrustError, public_key_pin};

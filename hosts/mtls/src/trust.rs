@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::digest;
@@ -14,10 +15,21 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::identity::{PeerCertificate, PeerIdentity};
+use crate::clock::unix;
+use crate::credentials::Validity;
+use crate::identity::{Kind, PeerCertificate, PeerIdentity};
 
 /// Answers whether an Ed25519 public key is that of a live join token. Asked in the handshake: must not block.
 pub type TokenKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+
+/// Whom a listener lets in although they hold no valid certificate; they may register and nothing else.
+#[derive(Clone)]
+pub struct Guests {
+    /// Holders of the keys of live join tokens.
+    pub token_keys: TokenKeys,
+    /// Nodes whose certificate expired no longer ago than this: they were off in the meantime.
+    pub expired_for: Duration,
+}
 
 /// Why a good certificate is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,17 +164,31 @@ impl Roots {
     }
 }
 
-/// Judges clients: a certificate of the cluster's CA with one identity in it, or the key of a live join token.
+/// Judges clients: a certificate of the cluster's CA with one identity in it, or a guest.
 pub(crate) struct ClientVerifier {
     pub(crate) trust: Arc<Trust>,
-    pub(crate) token_keys: Option<TokenKeys>,
+    pub(crate) guests: Option<Guests>,
 }
 
 impl ClientVerifier {
     /// The token's key, if the certificate is one of a live token.
     pub(crate) fn token_key(&self, certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
-        let is_live = self.token_keys.as_ref()?;
+        let is_live = &self.guests.as_ref()?.token_keys;
         ed25519_key(certificate).filter(|key| is_live(key))
+    }
+
+    /// The last moment of a node's certificate that has expired, but not too long ago; `None` for any other.
+    fn expired(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<UnixTime> {
+        let expired_for = self.guests.as_ref()?.expired_for.as_secs();
+        let end = unix(Validity::of(certificate)?.not_after);
+        let returns = (1..=expired_for).contains(&now.as_secs().checked_sub(end.as_secs())?);
+        let shown = self.trust.read(certificate).ok()?;
+        (returns && shown.identity.kind == Kind::Node).then_some(end)
+    }
+
+    /// Whether a node's certificate that has expired is all that its holder was let in for. Asked after the handshake.
+    pub(crate) fn has_expired(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
+        self.expired(certificate, now).is_some()
     }
 }
 
@@ -181,7 +207,9 @@ impl ClientCertVerifier for ClientVerifier {
             return Ok(ClientCertVerified::assertion());
         }
         let clients = self.trust.current.load().clients.clone();
-        let verified = clients.verify_client_cert(end_entity, intermediates, now)?;
+        // all but the time is judged of an expired one as well: as it was in its last moment
+        let time = self.expired(end_entity, now).unwrap_or(now);
+        let verified = clients.verify_client_cert(end_entity, intermediates, time)?;
         self.trust.identify(end_entity).map(|_| verified)
     }
 

@@ -113,6 +113,7 @@ impl Access {
         }
         match peer.get::<Peer>() {
             Some(Peer::Certified(identity, _)) => self.check_identity(right, metadata, identity),
+            Some(Peer::Expired(..)) => Err(denied("an expired certificate is good for its renewal and nothing else")),
             Some(Peer::Token(..)) => Err(denied("a join token may register with a controller and nothing else")),
             None => Err(denied("the connection has no peer")),
         }

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use agent_lib::{ConditionKind, State, Verdict};
 use hal_core::Board;
-use mtls::OwnCertificate;
+use mtls::{Clock, OwnCertificate, Validity};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use rustix::io::Errno;
+use tokio::time::Instant;
 
+use crate::renewal::{Progress, Standing};
 use crate::service::Node;
 
 /// Less space than this is no space: a state file is written beside the old one.
@@ -23,6 +25,8 @@ pub(crate) struct Conditions {
     /// Where the agent stores what has to last.
     pub(crate) state: PathBuf,
     pub(crate) certificate: Arc<OwnCertificate>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) renewals: Arc<Progress>,
 }
 
 impl Conditions {
@@ -30,10 +34,10 @@ impl Conditions {
     pub(crate) fn look<B: Board>(&self, node: &Node<B>, file_systems: Verdict) {
         let storage = if file_systems.state == State::True { storage(&self.state) } else { file_systems };
         node.judge(ConditionKind::Storage, storage);
-        let validity = self.certificate.validity();
-        let now = SystemTime::now();
-        node.judge(ConditionKind::Clock, clock(&self.root, now, validity.map(|(from, _)| from)));
-        node.judge(ConditionKind::Certificate, certificate(now, validity));
+        let (ahead, standing) = (self.clock.ahead(), self.renewals.standing());
+        node.judge(ConditionKind::Clock, clock(&self.root, self.clock.behind(), ahead));
+        let certificate = certificate(self.clock.now(), self.certificate.validity(), ahead, &standing);
+        node.judge(ConditionKind::Certificate, certificate);
         node.judge(ConditionKind::Journal, journal(&self.root));
         node.judge(ConditionKind::Leases, node.leases());
     }
@@ -62,10 +66,20 @@ fn read_only(state: &Path) -> Verdict {
 }
 
 /// What the time service says, as it says it to everybody: it touches a file (systemd-timesyncd.service(8)). A clock
-/// from before our certificate is wrong, whoever says otherwise.
-fn clock(root: &Path, now: SystemTime, valid_from: Option<SystemTime>) -> Verdict {
-    if valid_from.is_some_and(|from| now < from) {
-        return Verdict::fails("Behind", "the clock stands before the certificate's beginning: it was never set");
+/// that the control plane has shown to be wrong is so, whoever says otherwise.
+fn clock(root: &Path, behind: Option<Duration>, ahead: Option<Duration>) -> Verdict {
+    if let Some(by) = behind {
+        let by = rough(by);
+        return Verdict::fails(
+            "Behind",
+            format!(
+                "this clock is behind by at least {by}: it was never set; certificates are judged by the time that is known to be over"
+            ),
+        );
+    }
+    if let Some(by) = ahead {
+        let by = rough(by);
+        return Verdict::fails("Ahead", format!("this clock is ahead of the control plane's by at least {by}: set it"));
     }
     let timesync = root.join("run/systemd/timesync");
     match (timesync.join("synchronized").exists(), timesync.exists()) {
@@ -75,21 +89,29 @@ fn clock(root: &Path, now: SystemTime, valid_from: Option<SystemTime>) -> Verdic
     }
 }
 
-/// Until when the certificate is good. At two thirds of its life it should have been renewed.
-fn certificate(now: SystemTime, validity: Option<(SystemTime, SystemTime)>) -> Verdict {
-    let Some((from, until)) = validity else {
+/// Until when the certificate is good, and how its renewal stands. A renewal that fails is something to look at in the
+/// last quarter of the certificate's life.
+fn certificate(now: SystemTime, validity: Option<Validity>, ahead: Option<Duration>, renewal: &Standing) -> Verdict {
+    let Some(validity) = validity else {
         return Verdict::unknown("Unreadable", "");
     };
-    let life = until.duration_since(from).unwrap_or_default();
-    match (now.duration_since(from), until.duration_since(now)) {
-        (Err(_), _) => Verdict::unknown("ClockBehind", "by this clock the certificate is not valid yet"),
-        (_, Err(_)) => Verdict::fails("Expired", "join again, or let the control plane renew it"),
-        (Ok(age), Ok(left)) if age > life * 2 / 3 => {
-            Verdict::holds("DueForRenewal", format!("expires in {}", rough(left)))
-        }
-        (Ok(age), Ok(left)) => {
-            let renewal = (life * 2 / 3).saturating_sub(age);
-            Verdict::holds("Valid", format!("expires in {}, due for renewal in {}", rough(left), rough(renewal)))
+    let failure = renewal.failure.as_ref().map(|why| format!("; cannot renew it: {why}")).unwrap_or_default();
+    let Ok(left) = validity.not_after.duration_since(now) else {
+        return match ahead {
+            Some(_) => Verdict::unknown("ClockAhead", "by this clock it has expired, but this clock is ahead"),
+            None => {
+                Verdict::fails("Expired", format!("expired: the control plane renews it for 90 days more{failure}"))
+            }
+        };
+    };
+    let expires = format!("expires in {}", rough(left));
+    match (renewal.due, failure.is_empty()) {
+        (_, false) if left < validity.lifetime() / 4 => Verdict::fails("RenewalFails", expires + &failure),
+        (_, false) => Verdict::holds("RenewalFails", expires + &failure),
+        (None, _) => Verdict::holds("Valid", expires + ", and there is no control plane to renew it"),
+        (Some(due), _) => {
+            let due = rough(due.saturating_duration_since(Instant::now()));
+            Verdict::holds("Valid", format!("{expires}, renews in {due}"))
         }
     }
 }
@@ -122,28 +144,41 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_what_the_time_service_says() {
+    fn the_clock_is_what_the_time_service_says_unless_the_control_plane_has_shown_it_to_be_wrong() {
         let root = tempfile::tempdir().unwrap();
-        let now = SystemTime::now();
-        assert_eq!(reason(&clock(root.path(), now, None)), (State::Unknown, "NoWitness"));
+        let said = || clock(root.path(), None, None);
+        assert_eq!(reason(&said()), (State::Unknown, "NoWitness"));
         std::fs::create_dir_all(root.path().join("run/systemd/timesync")).unwrap();
-        assert_eq!(reason(&clock(root.path(), now, None)), (State::False, "NotSynchronised"));
+        assert_eq!(reason(&said()), (State::False, "NotSynchronised"));
         std::fs::write(root.path().join("run/systemd/timesync/synchronized"), "").unwrap();
-        assert_eq!(reason(&clock(root.path(), now, None)), (State::True, "Synchronised"));
-        let later = now + Duration::from_secs(1);
-        assert_eq!(reason(&clock(root.path(), now, Some(later))), (State::False, "Behind"));
+        assert_eq!(reason(&said()), (State::True, "Synchronised"));
+        let day = Some(Duration::from_secs(86400));
+        assert_eq!(reason(&clock(root.path(), day, None)), (State::False, "Behind"));
+        let ahead = clock(root.path(), None, day);
+        assert_eq!(reason(&ahead), (State::False, "Ahead"));
+        assert_eq!(ahead.message, "this clock is ahead of the control plane's by at least 1 days: set it");
     }
 
     #[test]
-    fn a_certificate_is_valid_then_due_then_expired() {
-        let from = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let validity = Some((from, from + Duration::from_secs(9 * 86400)));
-        let at = |days: u64| certificate(from + Duration::from_secs(days * 86400), validity);
-        assert_eq!(at(1).message, "expires in 8 days, due for renewal in 5 days");
-        assert_eq!(reason(&at(7)), (State::True, "DueForRenewal"));
-        assert_eq!(reason(&at(10)), (State::False, "Expired"));
-        let before = certificate(SystemTime::UNIX_EPOCH, validity);
-        assert_eq!(reason(&before), (State::Unknown, "ClockBehind"));
+    fn a_certificate_is_valid_and_renewed_or_it_is_said_why_not() {
+        let hour = Duration::from_secs(3600);
+        let not_before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let validity = Some(Validity { not_before, not_after: not_before + hour * (1 + 24 * 8) });
+        let at = |days: u32, ahead, standing: &Standing| {
+            certificate(not_before + hour * (1 + 24 * days), validity, ahead, standing)
+        };
+        let due = Some(Instant::now() + hour * 24 * 3 + hour / 2);
+        let due = Standing { due, ..Standing::default() };
+        assert_eq!(at(1, None, &due).message, "expires in 7 days, renews in 3 days");
+        let alone = at(1, None, &Standing::default());
+        assert_eq!(alone.message, "expires in 7 days, and there is no control plane to renew it");
+        let failing = Standing { failure: Some("no answer".to_owned()), ..due };
+        let early = at(5, None, &failing);
+        assert_eq!(reason(&early), (State::True, "RenewalFails"));
+        assert_eq!(early.message, "expires in 3 days; cannot renew it: no answer");
+        assert_eq!(reason(&at(7, None, &failing)), (State::False, "RenewalFails"));
+        assert_eq!(reason(&at(9, None, &failing)), (State::False, "Expired"));
+        assert_eq!(reason(&at(9, Some(hour), &failing)), (State::Unknown, "ClockAhead"));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Makes a node of a machine.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mtls::{
-    CertificateDer, Credentials, CredentialsError, DialError, Dialer, Expect, FileError, JoinToken, OwnCertificate,
-    OwnKey,
+    CertificateDer, Clock, Credentials, CredentialsError, DialError, Dialer, Expect, FileError, JoinToken,
+    OwnCertificate, OwnKey,
 };
 use proto::control::v1::control_plane_client::ControlPlaneClient;
 use proto::control::v1::{Inventory, NodeRegistration, RegistrationResponse};
@@ -95,11 +96,11 @@ pub async fn join(
         inventory: Some(inventory),
         ..NodeRegistration::default()
     };
-    let answer = ask(token, controller, registration).await?;
+    let answer = ask(token, controller, registration, Clock::load(state)?).await?;
     let joined = Joined { node: answer.node_id.clone(), cluster: token.cluster().to_owned(), pending: answer.pending };
-    credentials(key, answer)?.store(state)?;
     mtls::write_private(&state.join(CONTROLLER), controller.as_bytes())?;
-    // The certificate is stored: what is left of the pending key is only clutter.
+    credentials(key, answer)?.store(state)?;
+    // The certificate is stored, last of all: what is left of the pending key is only clutter.
     let _ = std::fs::remove_file(pending);
     Ok(joined)
 }
@@ -113,8 +114,9 @@ async fn ask(
     token: &JoinToken,
     controller: &str,
     registration: NodeRegistration,
+    clock: Arc<Clock>,
 ) -> Result<RegistrationResponse, JoinError> {
-    let dialer = Dialer::joining(OwnCertificate::new(&token.credentials()?)?, token);
+    let dialer = Dialer::joining(OwnCertificate::new(&token.credentials()?)?, token).with_clock(clock);
     let mut client = ControlPlaneClient::new(dialer.channel(controller, Expect::Controller)?);
     let mut request = tonic::Request::new(registration);
     request.set_timeout(TIMEOUT);
@@ -134,7 +136,8 @@ fn is_busy(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted)
 }
 
-fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
+/// The pair of a key and what was answered to the request for it.
+pub(crate) fn credentials(key: OwnKey, answer: RegistrationResponse) -> Result<Credentials, JoinError> {
     let RegistrationResponse { node_id: _, certificate_chain, ca_bundle, renew_at: _, revision: _, pending: _ } =
         answer;
     if certificate_chain.is_empty() || ca_bundle.is_empty() {

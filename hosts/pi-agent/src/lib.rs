@@ -18,11 +18,13 @@ mod join;
 mod join_patiently;
 mod last;
 mod limits;
+mod link;
 mod logs;
 mod metering;
 mod persist;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod renewal;
 mod sampler;
 mod serve;
 mod service;

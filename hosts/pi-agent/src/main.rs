@@ -51,6 +51,11 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Forget the time that the control plane has proven, after its own clock was wrong; stop the agent first
+    ClockReset {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Drive every line with a declared safe state to it, without an agent: for the service manager, after a kill
     OutputsOff {
         #[command(flatten)]
@@ -126,6 +131,13 @@ async fn run(command: Command) -> Result<(), Failure> {
                 Err(error) => return Err(error.into()),
             }
             source.delete()?;
+        }
+        Command::ClockReset { common } => {
+            let state = common.load()?.state;
+            match mtls::Clock::reset(&state)? {
+                Some(_) => println!("forgot the proven time in {}; next: pi-agent serve", state.display()),
+                None => println!("no proven time in {}: there is nothing to forget", state.display()),
+            }
         }
         Command::OutputsOff { common } => {
             let config = common.load()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_lib::{Agent, ConditionKind, Verdict};
 use hal_core::{Board, Buses, LineId, MetricsSource};
 use mtls::{
-    Acceptor, Credentials, CredentialsError, DialError, Dialer, Expect, IdentityError, Kind, Limits, OwnCertificate,
+    Acceptor, Clock, Credentials, CredentialsError, DialError, Dialer, IdentityError, Kind, Limits, OwnCertificate,
     PeerIdentity, Trust, TrustError,
 };
 use proto::agent::v1::node_agent_server::NodeAgentServer;
@@ -23,14 +23,16 @@ use crate::exec::{ExecError, Executor};
 use crate::hardware::Hardware;
 use crate::join::joined_controller;
 use crate::last::{self, LastLevels};
+use crate::link::Link;
 use crate::logs::Logs;
+use crate::renewal::{Progress, Renewal};
 use crate::sampler;
 use crate::service::{Node, Service};
 #[cfg(feature = "reflection")]
 use crate::standard::reflection;
 use crate::standard::standard_health;
 use crate::trust_watch::TrustWatch;
-use crate::uplink::Uplink;
+use crate::uplink::{Uplink, registration};
 use crate::{boots, driver, limits, trust_watch, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
@@ -108,10 +110,12 @@ where
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
+    let clock = Clock::load(&config.state)?;
+    own.validity().inspect(|validity| clock.raise(validity.not_before));
     let beliefs = Arc::new(Beliefs::load(&config.state));
     let admitting = beliefs.clone();
     trust.admit_by(move |shown| admitting.admit(shown));
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?.with_clock(clock.clone());
     let address = listener.local_addr()?;
     #[cfg(feature = "prometheus")]
     let scrapes = match config.prometheus {
@@ -130,22 +134,29 @@ where
     if beliefs.is_revoked() {
         node.let_go(); // what was restored too: nobody is to switch it off later
     }
-    let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
+    let progress = Arc::new(Progress::default());
+    let conditions = Conditions {
+        root: config.root.clone(),
+        state: config.state.clone(),
+        certificate: own.clone(),
+        clock: clock.clone(),
+        renewals: progress.clone(),
+    };
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
-        let channel = Dialer::new(own, trust.clone()).channel(&controller, Expect::Controller)?;
-        let endpoints = endpoints(&config, address, &controller);
-        uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
+        let registration =
+            registration(&node, inventory, config.labels.clone(), endpoints(&config, address, &controller));
+        let dialer = Dialer::new(own.clone(), trust.clone()).with_clock(clock.clone());
+        uplink = Some((Arc::new(Link::new(dialer, controller)?), registration));
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
     let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
-    let watching_trust = uplink.as_ref().map(|uplink| {
-        let (client, registration) = uplink.registration();
+    let watching_trust = uplink.clone().map(|(link, registration)| {
         let (node, beliefs, sessions, executor) =
             (node.clone(), beliefs.clone(), acceptor.sessions(), executor.clone());
-        let (state, instance) = (config.state.clone(), trust_watch::instance());
-        TrustWatch { node, beliefs, trust, sessions, executor, state, client, registration, instance }
+        let (state, instance, clock) = (config.state.clone(), trust_watch::instance(), clock.clone());
+        TrustWatch { node, beliefs, trust, sessions, executor, state, clock, link, registration, instance }
     });
     let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs, executor: executor.clone() })
         .max_decoding_message_size(MESSAGE_BYTES)
@@ -170,7 +181,12 @@ where
     let reporting = async {
         sleep(AFTER_START).await;
         match uplink {
-            Some(uplink) => beliefs.unless_revoked(uplink.run()).await,
+            Some((link, registration)) => {
+                let uplink = Uplink::new(node.clone(), link.clone(), progress.clone(), registration.clone());
+                let state = config.state.clone();
+                let renewal = Renewal { own, clock, link, registration, state, progress };
+                beliefs.unless_revoked(async { tokio::join!(uplink.run(), renewal.run()) }).await;
+            }
             None => std::future::pending().await,
         }
     };

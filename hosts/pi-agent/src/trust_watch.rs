@@ -9,17 +9,16 @@ use agent_lib::{ConditionKind, State};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use data_encoding::HEXLOWER;
 use hal_core::Board;
-use mtls::{CertificateDer, Credentials, Sessions, Trust};
-use proto::control::v1::control_plane_client::ControlPlaneClient;
+use mtls::{CertificateDer, Clock, Credentials, Sessions, Trust};
 use proto::control::v1::{NodeRegistration, TrustUpdate, WatchTrustRequest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::beliefs::{Beliefs, Told};
 use crate::exec::Executor;
+use crate::link::Link;
 use crate::service::Node;
 
 /// Between tries, doubled each time, and up to twice as long by chance: a fleet does not come back all at once.
@@ -42,7 +41,8 @@ pub(crate) struct TrustWatch<B: Board> {
     pub(crate) executor: Arc<Executor>,
     /// Where the roots are stored.
     pub(crate) state: PathBuf,
-    pub(crate) client: ControlPlaneClient<Channel>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) link: Arc<Link>,
     /// What the node says of itself, with which it says what roots it has stored.
     pub(crate) registration: NodeRegistration,
     /// Random: the control plane tells by it a restart from a second machine with the same key.
@@ -55,6 +55,8 @@ enum Ended {
     Lost(Status),
     /// This node is not wanted any more.
     Revoked,
+    /// There is another connection now, on which this node has shown its next certificate.
+    Renewed,
 }
 
 impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
@@ -73,6 +75,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             match ended {
+                Ended::Renewed => {}
                 Ended::Lost(status) => {
                     let why = mtls::explain(&status).unwrap_or_else(|| status.message().to_owned());
                     tracing::debug!(why, ?pause, "not told of changes of trust for the moment");
@@ -91,8 +94,9 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     }
 
     async fn listen(&self, acknowledged: &mut Option<u64>) -> Ended {
+        let mut renewed = self.link.changes();
         let request = WatchTrustRequest { instance: self.instance.clone() };
-        let mut updates = match self.client.clone().watch_trust(request).await {
+        let mut updates = match self.link.client().watch_trust(request).await {
             Ok(response) => response.into_inner(),
             Err(status) => return judge(status),
         };
@@ -101,9 +105,15 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
             let stored = self.beliefs.latest().roots_version;
             let is_owed = stored.is_some() && stored != *acknowledged;
             // what could not be acknowledged is tried again while nothing new comes
-            let next = match is_owed {
-                true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
-                false => Ok(updates.message().await),
+            let next = async {
+                match is_owed {
+                    true => timeout(retry.next().unwrap_or(LONGEST_PAUSE), updates.message()).await,
+                    false => Ok(updates.message().await),
+                }
+            };
+            let next = tokio::select! {
+                next = next => next,
+                _ = renewed.changed() => return Ended::Renewed,
             };
             match next {
                 Ok(Ok(Some(update))) => self.apply(update),
@@ -122,7 +132,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     fn apply(&self, update: TrustUpdate) {
         let TrustUpdate { roots_version, roots, denied_identities, denied_keys, time } = update;
         if let Some(time) = time.and_then(|time| SystemTime::try_from(time).ok()) {
-            proven_time(time);
+            self.clock.prove(time);
         }
         let before = self.beliefs.latest();
         let is_stored = before.roots_version == Some(roots_version) || self.take_roots(roots);
@@ -168,7 +178,7 @@ impl<B: Board<Line: Send> + Send + 'static> TrustWatch<B> {
     async fn acknowledge(&self, roots_version: Option<u64>) -> bool {
         let mut request = Request::new(NodeRegistration { roots_version, ..self.registration.clone() });
         request.set_timeout(CALL_TIMEOUT);
-        let answered = self.client.clone().register_node(request).await;
+        let answered = self.link.client().register_node(request).await;
         if let Err(status) = &answered {
             tracing::debug!(why = status.message(), "cannot say which roots are stored, trying again");
         }
@@ -212,9 +222,4 @@ pub(crate) fn instance() -> String {
     let mut bytes = [0; 16];
     let drawn = SystemRandom::new().fill(&mut bytes);
     drawn.map(|()| HEXLOWER.encode(&bytes)).unwrap_or_default()
-}
-
-/// The control plane's clock, over a connection that was verified: what a clock of this node's own can hold on to.
-fn proven_time(time: SystemTime) {
-    tracing::trace!(?time, "the control plane told the time");
 }

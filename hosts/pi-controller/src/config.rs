@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use startup::ConfigError;
 
+pub use lifetimes::Lifetimes;
+
+mod lifetimes;
+
 /// What a controller is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -17,6 +21,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether members may ask which methods there are (gRPC server reflection).
     pub reflection: bool,
+    /// For how long certificates are good.
+    pub certificates: Lifetimes,
 }
 
 /// The file as it is written.
@@ -27,6 +33,8 @@ struct File {
     listen: SocketAddr,
     #[serde(default)]
     reflection: bool,
+    #[serde(default, skip_serializing)]
+    certificates: lifetimes::Section,
 }
 
 impl Config {
@@ -40,12 +48,17 @@ impl Config {
     ///
     /// One line with file, line and what was expected.
     pub fn load(state: &Path) -> Result<Self, ConfigError> {
-        let File { id, listen, reflection } = startup::load(&Self::path(state))?;
-        Ok(Self { state: state.to_owned(), id, listen, reflection })
+        let path = Self::path(state);
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let File { id, listen, reflection, certificates } = startup::parse(&path, &text)?;
+        let certificates = certificates.lifetimes(&path, &text)?;
+        Ok(Self { state: state.to_owned(), id, listen, reflection, certificates })
     }
 
+    /// Writes what `init` decides; everything else has its default.
     pub(crate) fn store(&self) -> Result<(), mtls::FileError> {
-        let file = File { id: self.id.clone(), listen: self.listen, reflection: self.reflection };
+        let (id, certificates) = (self.id.clone(), lifetimes::Section::default());
+        let file = File { id, listen: self.listen, reflection: self.reflection, certificates };
         // plain fields always serialise
         let text = toml::to_string(&file).unwrap_or_default();
         mtls::write_private(&Self::path(&self.state), text.as_bytes())

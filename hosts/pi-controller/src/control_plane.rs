@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::{Arrival, Caller, Decision, Identity, Name, Presence, Presented};
+use control_lib::{Arrival, Caller, Decision, Denied, Identity, Name, Presence, Presented};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use mtls::{Peer, Sessions};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use crate::authorized::caller;
+use crate::comebacks::Comebacks;
 use crate::joining::{Joining, Origin};
 use crate::ledger::Ledger;
 use crate::live::{Entry, LiveNodes};
@@ -25,6 +26,7 @@ pub(crate) struct ControlPlaneService {
     ledger: Arc<Ledger>,
     presence: Arc<Mutex<Presence>>,
     joining: Arc<Joining>,
+    comebacks: Comebacks,
     live: LiveNodes,
     sessions: Arc<Sessions>,
     /// This controller.
@@ -41,7 +43,8 @@ impl ControlPlaneService {
         own: Identity,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { ledger, presence, joining: Arc::default(), live: LiveNodes::default(), sessions, own, closing }
+        let (joining, comebacks, live) = (Arc::default(), Comebacks::default(), LiveNodes::default());
+        Self { ledger, presence, joining, comebacks, live, sessions, own, closing }
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
@@ -97,7 +100,7 @@ impl ControlPlane for ControlPlaneService {
         request: Request<NodeRegistration>,
     ) -> Result<Response<RegistrationResponse>, Status> {
         let caller = caller(&request)?;
-        if let Caller::Identity(who) = &caller {
+        if let Caller::Identity(who) | Caller::Expired(who) = &caller {
             self.check_speaker(&who.name, &request.get_ref().name)?;
         }
         let peer = request.extensions().get::<Peer>().cloned();
@@ -105,18 +108,19 @@ impl ControlPlane for ControlPlaneService {
         self.joining.check(origin.as_ref())?;
         let registration = wire::registration(request.into_inner(), &caller)?;
         let issued = registration.csr.is_some();
+        if let Caller::Expired(identity) = &caller {
+            if !issued {
+                return Err(wire::denied(&Denied::Expired(identity.clone())));
+            }
+            self.comebacks.admit(&identity.name, Instant::now())?;
+        }
         let joining = self.joining.clone();
         let decided = self.ledger.decide(move |control| {
             // once more, in turn: others of this origin may have failed while this one waited
             if let Err(too_many) = joining.check(origin.as_ref()) {
                 return Decision { changes: Vec::new(), answer: Err(too_many.into()) };
             }
-            let presented = match (&peer, &caller) {
-                (Some(Peer::Token(public_key, _)), _) => Presented::Token { public_key },
-                (_, Caller::Identity(identity)) => Presented::Node(&identity.name),
-                // no key is this one: the connection had neither a token nor a certificate
-                (_, Caller::Token) => Presented::Token { public_key: &[0; 32] },
-            };
+            let presented = presented(peer.as_ref(), &caller);
             let Decision { changes, answer } = control.register(SystemTime::now(), presented, registration);
             if answer.is_err() {
                 joining.refused(origin);
@@ -185,6 +189,17 @@ impl ControlPlane for ControlPlaneService {
         _: Request<ProvisioningRequest>,
     ) -> Result<Response<ProvisioningResponse>, Status> {
         Err(not_yet("RequestProvisioning will plan and apply a profile on nodes"))
+    }
+}
+
+/// What the handshake proved.
+fn presented<'a>(peer: Option<&'a Peer>, caller: &'a Caller) -> Presented<'a> {
+    match (caller, peer) {
+        (Caller::Identity(identity), _) => Presented::Node(&identity.name),
+        (Caller::Expired(Identity { name, .. }), Some(Peer::Expired(_, key, _))) => Presented::Expired { name, key },
+        (Caller::Token, Some(Peer::Token(public_key, _))) => Presented::Token { public_key },
+        // no key is this one: the connection proved none
+        (Caller::Expired(_) | Caller::Token, _) => Presented::Token { public_key: &[0; 32] },
     }
 }
 

@@ -13,7 +13,7 @@ use data_encoding::BASE32_NOPAD;
 use mtls::{CertificateDer, Context, ContextError, Credentials, CredentialsError, FileError, OwnKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::config::Config;
+use crate::config::{Config, Lifetimes};
 use crate::store::{BindError, CommitError, OpenError, Store};
 
 const FIRST_OPERATOR: &str = "admin";
@@ -85,7 +85,13 @@ pub fn init(
     advertise: &str,
 ) -> Result<Initialised, InitError> {
     mtls::create_private_dir(state)?;
-    let config = Config { state: state.to_owned(), id: "c1".to_owned(), listen, reflection: false };
+    let config = Config {
+        state: state.to_owned(),
+        id: "c1".to_owned(),
+        listen,
+        reflection: false,
+        certificates: Lifetimes::default(),
+    };
     if config.ca_certificate().exists() {
         return Err(InitError::Exists(state.display().to_string()));
     }
@@ -94,7 +100,7 @@ pub fn init(
     let now = SystemTime::now();
     let issuer = Issuer::create(&cluster, now)?;
     let admin: Name = FIRST_OPERATOR.parse().map_err(|_| InitError::Name(FIRST_OPERATOR.to_owned()))?;
-    let credentials = operator_credentials(&issuer, &admin, now)?;
+    let credentials = operator_credentials(&issuer, &admin, now, config.certificates.operator)?;
     let context = Config::admin_context(state);
 
     mtls::write_private(&config.ca_key(), mtls::write_pem("PRIVATE KEY", issuer.key().expose()).as_bytes())?;
@@ -113,10 +119,15 @@ fn random_cluster() -> Result<String, InitError> {
     Ok(format!("pi-{}", BASE32_NOPAD.encode(&bytes).to_lowercase()))
 }
 
-fn operator_credentials(issuer: &Issuer, name: &Name, now: SystemTime) -> Result<Credentials, InitError> {
+fn operator_credentials(
+    issuer: &Issuer,
+    name: &Name,
+    now: SystemTime,
+    lifetime: Lifetime,
+) -> Result<Credentials, InitError> {
     let key = OwnKey::generate()?;
     let public = PublicKey::from_csr(&key.csr()?)?;
-    let certificate = issuer.issue(&public, &Identity::operator(name.clone()), now, Lifetime::OPERATOR)?;
+    let certificate = issuer.issue(&public, &Identity::operator(name.clone()), now, lifetime)?;
     let ca = CertificateDer::from(issuer.certificate_der().to_vec());
     Ok(Credentials {
         chain: vec![CertificateDer::from(certificate.der), ca.clone()],

@@ -4,6 +4,7 @@
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
 mod authorized;
+mod comebacks;
 mod config;
 mod control_plane;
 mod enforcement;
@@ -27,7 +28,7 @@ mod tokens;
 mod wire;
 mod withdrawal;
 
-pub use config::Config;
+pub use config::{Config, Lifetimes};
 pub use init::{InitError, Initialised, init};
 pub use serve::{ServeError, serve};
 pub use token::{TokenWish, TokenWishError, create_token};

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use control_lib::{Control, CsrError, Identity, IssueError, Issuer, Name, OpenCaError, Presence};
+use control_lib::{COMEBACK, Control, CsrError, Identity, IssueError, Issuer, Name, OpenCaError, Presence};
 use mtls::{
-    Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
+    Acceptor, CredentialsError, Dialer, FileError, Guests, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust,
+    TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::enrolment_server::EnrolmentServer;
@@ -95,12 +96,13 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let ledger = open(&config)?;
     let id: Name = config.id.parse().map_err(|_| ServeError::Id(config.id.clone()))?;
-    let identity = Identity::controller(id);
-    let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
+    let (identity, lifetimes) = (Identity::controller(id), config.certificates);
+    let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity, lifetimes.controller)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
     enforcement::admit_by(&ledger, &trust);
-    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
+    let guests = Guests { token_keys: live_tokens(&ledger), expired_for: COMEBACK };
+    let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(guests), Limits::default())?;
 
     let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
@@ -148,7 +150,7 @@ pub async fn serve(
     tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
         () = enforcing => Ok(()),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
+        () = own_certificate::keep_fresh(ledger, identity, lifetimes.controller, own, renew_at) => Ok(()),
     }
 }
 
@@ -164,7 +166,8 @@ fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {
         Some(_) => {}
         None => return Err(ServeError::NotInitialised(config.state.display().to_string())),
     }
-    Ok(Ledger::new(Control::restore(issuer, loaded.revision, loaded.changes), store))
+    let control = Control::restore(issuer, loaded.revision, loaded.changes);
+    Ok(Ledger::new(control.with_node_lifetime(config.certificates.node), store))
 }
 
 fn read_issuer(config: &Config) -> Result<Issuer, ServeError> {

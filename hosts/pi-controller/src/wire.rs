@@ -45,6 +45,7 @@ pub(crate) fn caller(peer: &Peer) -> Result<Caller, Status> {
     match peer {
         Peer::Token(..) => Ok(Caller::Token),
         Peer::Certified(identity, _) => Ok(Caller::Identity(self::identity(identity)?)),
+        Peer::Expired(identity, ..) => Ok(Caller::Expired(self::identity(identity)?)),
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
 pub(crate) fn denied(denied: &Denied) -> Status {
     let reason = match denied {
         Denied::Excluded(excluded) => excluded_reason(excluded),
+        Denied::Expired(_) => "CERTIFICATE_EXPIRED",
         _ => "ACCESS_DENIED",
     };
     status(Code::PermissionDenied, reason, &denied.to_string(), [])
@@ -92,7 +94,7 @@ where
 pub(crate) fn registration(message: control_pb::NodeRegistration, caller: &Caller) -> Result<Registration, Status> {
     let control_pb::NodeRegistration { csr, name, inventory, labels, endpoints, roots_version } = message;
     let name = match caller {
-        Caller::Identity(identity) => identity.name.clone(),
+        Caller::Identity(identity) | Caller::Expired(identity) => identity.name.clone(),
         Caller::Token => parse("name", &name)?,
     };
     Ok(Registration {
@@ -189,6 +191,7 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
         RegisterRefusal::NodeUnknown(_) => (Code::PermissionDenied, "NODE_UNKNOWN"),
+        RegisterRefusal::Superseded(_) => (Code::PermissionDenied, "SUPERSEDED"),
         RegisterRefusal::OtherName(_) => (Code::PermissionDenied, "OTHER_NAME"),
         RegisterRefusal::Excluded(ref excluded) => (Code::PermissionDenied, excluded_reason(excluded)),
         RegisterRefusal::CsrMissing => (Code::InvalidArgument, "CSR_MISSING"),
