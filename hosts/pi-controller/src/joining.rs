@@ -22,7 +22,7 @@ pub(crate) enum Origin {
 impl Origin {
     pub(crate) fn of(peer: Option<&Peer>, caller: &Caller) -> Option<Self> {
         match (caller, peer) {
-            (Caller::Identity(identity), _) => Some(Self::Node(identity.name.clone())),
+            (Caller::Identity(identity) | Caller::Expired(identity), _) => Some(Self::Node(identity.name.clone())),
             (_, Some(Peer::Token(key, address))) => Some(Self::Token(*key, network(address.ip()))),
             _ => None,
         }
