@@ -128,7 +128,10 @@ impl Control {
                 self.unstored.remove(&exclusion.subject);
                 self.exclusions.insert(exclusion.subject.clone(), exclusion);
             }
-            Change::DropExclusion(subject) => drop(self.exclusions.remove(&subject)),
+            Change::DropExclusion(subject) => {
+                self.unstored.remove(&subject);
+                self.exclusions.remove(&subject);
+            }
             Change::PutRevokedKey(key) => drop(self.revoked_keys.insert(key.fingerprint, key)),
             Change::DropRevokedKey(fingerprint) => drop(self.revoked_keys.remove(&fingerprint)),
             // The audit grows without end and no decision reads it: it stays in the store.
@@ -147,10 +150,7 @@ impl Control {
     fn concerns_trust(&self, change: &Change) -> bool {
         match change {
             Change::Audit(_) | Change::PutToken(_) => false,
-            // heartbeats are no state; what a node says of itself matters where operators are bound to labels
-            Change::PutNode(node) => self
-                .node(&node.name)
-                .is_some_and(|before| before.registered_at != node.registered_at || before.labels != node.labels),
+            Change::PutNode(node) => self.node(&node.name).is_some_and(|before| before.stands_otherwise(node)),
             _ => true,
         }
     }

@@ -63,3 +63,20 @@ pub struct Node {
     /// When anything here last changed.
     pub updated_at: SystemTime,
 }
+
+impl Node {
+    /// Whether anything but what it is made of, where it is and what it shows has changed: labels bind operators to nodes, and
+    /// whoever joins anew ends the certificates of before.
+    pub(crate) fn stands_otherwise(&self, now: &Node) -> bool {
+        let same = Node {
+            public_key: now.public_key.clone(),
+            certificate: now.certificate.clone(),
+            inventory: now.inventory.clone(),
+            endpoints: now.endpoints.clone(),
+            roots_version: now.roots_version,
+            updated_at: now.updated_at,
+            ..self.clone()
+        };
+        same != *now
+    }
+}

@@ -226,12 +226,12 @@ pub enum ClockFault {
         /// How long ago it expired by this clock.
         by: Duration,
     },
-    /// It has expired by a time that the control plane itself has proven.
-    #[error("the certificate of {of} expired {} before the time that the control plane has proven: it is too old", rough(*.by))]
+    /// It has expired by a time that is known to be over.
+    #[error("the certificate of {of} expired at least {} ago and was not renewed", rough(*.by))]
     Expired {
         /// Whose certificate it is.
         of: String,
-        /// How long before.
+        /// How long ago, at least.
         by: Duration,
     },
     /// It is not valid yet.

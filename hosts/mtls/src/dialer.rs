@@ -189,8 +189,8 @@ impl Way {
         let issued = not_before(&connection);
         let _ = connection.shutdown().await; // a courtesy: it is closed in any case
         if let Some(issued) = issued {
-            tracing::info!(behind = ?self.clock.behind(), "this clock is behind: took the time from the control plane's certificate");
             self.clock.prove(issued);
+            tracing::info!(by = ?self.clock.behind(), "this clock is behind; the control plane's certificate proves it");
         }
         Ok(())
     }

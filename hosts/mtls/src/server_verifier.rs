@@ -109,9 +109,7 @@ impl ServerVerifier {
                 .ok_or_else(|| Error::General("the certificate is not of the join token's cluster".to_owned())),
         }
     }
-}
 
-impl ServerVerifier {
     /// Chain, validity and identity, at a certain time.
     fn verify_at(
         &self,
