@@ -200,3 +200,50 @@ fn lagging_node(laggard: Laggard) -> pb::LaggingNode {
     let Laggard { node, lacks_roots, has_other_certificate, is_live } = laggard;
     pb::LaggingNode { id: node.to_string(), lacks_roots, has_other_certificate, is_live }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{init, open, own_certificate};
+
+    fn service(state: &Path) -> AuthorityService {
+        let (control, store) = open::open(state).unwrap();
+        let identity = Identity::controller("c1".parse().unwrap());
+        let lifetime = control_lib::Lifetime::CONTROLLER;
+        let own = own_certificate::take(control.authority(), &identity, lifetime, &state.join("own")).unwrap().0;
+        AuthorityService::new(Ledger::new(control, store), OwnCertificate::new(&own).unwrap(), state)
+    }
+
+    /// The crash between a new key's file and its root, without the crash: the store refuses the commit.
+    #[tokio::test]
+    async fn a_step_that_is_not_committed_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        init(&state, Some("lab"), "127.0.0.1:0".parse().unwrap(), "lab:7443").unwrap();
+        let service = self::service(&state);
+        let admin = Identity::operator("admin".parse().unwrap());
+        let before = service.ledger.read().authority().clone();
+        let foreign = Connection::open(state.join("state.db")).unwrap();
+        let shift = |by| foreign.execute("UPDATE meta SET revision = revision + ?1", [by]).unwrap();
+        shift(1);
+        let refused = service.rotate_to(admin.clone(), RotationStep::Prepare, false).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert_eq!(*service.ledger.read().authority(), before);
+        let keys = KeyFolder::of(&state);
+        assert_eq!(keys.strays(&before).len(), 1, "the key was there before its root would have been");
+
+        // the next start finds what was committed, and goes on from there; the stray key is nobody's
+        shift(-1);
+        drop(service);
+        let service = self::service(&state);
+        assert_eq!(*service.ledger.read().authority(), before);
+        service.rotate_to(admin.clone(), RotationStep::Prepare, false).await.unwrap();
+        let prepared = service.ledger.read().authority().clone();
+        assert!(prepared.others().iter().all(|root| root.issuer.has_key() && keys.has(root.issuer.id())));
+        service.rotate_to(admin, RotationStep::Back, false).await.unwrap();
+        assert!(prepared.others().iter().all(|root| !keys.has(root.issuer.id())), "gone with its root");
+        assert_eq!(keys.strays(&before).len(), 1);
+    }
+}

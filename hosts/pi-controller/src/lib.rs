@@ -52,7 +52,8 @@
 //! ## The machine is lost
 //!
 //! `pi-controller ca restore cluster.backup --state DIR` on another one, with the old one off for good. The epoch rises and
-//! every join token of before is over; nodes that joined after the backup was made must join again. Nodes look for the
+//! every join token of before is over; nodes that joined after the backup was made must join again, and who was locked or
+//! revoked after it must be so again. Nodes look for the
 //! controller where they did: give the new machine the old address. A backup that was made before a rotation ended knows a
 //! root that nodes believe no longer: then `ca recover` on top.
 

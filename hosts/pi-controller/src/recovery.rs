@@ -95,3 +95,33 @@ pub fn recover(state: &Path, file: &Path, passphrase: &Passphrase) -> Result<Roo
     answer?;
     Ok(root)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InitError, RecoveryExport, init_with};
+
+    #[test]
+    fn the_recovery_key_goes_where_it_is_wanted_and_stays_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, out, file) = (folder.path().join("state"), folder.path().join("key"), folder.path().join("pass"));
+        mtls::write_private(&file, b"correct horse battery\n").unwrap();
+        let init = |state: &Path| {
+            let passphrase = Some(Passphrase::read(&file).unwrap());
+            let export = RecoveryExport { out: Some(out.clone()), passphrase };
+            init_with(state, Some("lab"), "127.0.0.1:0".parse().unwrap(), "lab:7443", export)
+        };
+        let made = init(&state).unwrap();
+        assert_eq!((made.recovery.as_path(), made.recovery_passphrase.is_none()), (out.as_path(), true));
+        let (control, _store) = open::open(&state).unwrap();
+        assert!(!state.join(FILE).exists() && !control.authority().recovery().has_key());
+        assert!(!KeyFolder::of(&state).has(control.authority().recovery().id()));
+        let root = import(&out, &Passphrase::read(&file).unwrap()).unwrap();
+        assert!(root.has_key() && root == *control.authority().recovery());
+
+        // another cluster does not write over it
+        let before = std::fs::read(&out).unwrap();
+        assert!(matches!(init(&folder.path().join("other")), Err(InitError::RecoveryExists(_))));
+        assert_eq!(std::fs::read(&out).unwrap(), before);
+    }
+}
