@@ -1,9 +1,10 @@
 //! Compiles the .proto files with a compiler written in Rust: a fresh machine needs no protoc.
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "pi/agent/v1/agent.proto",
     "pi/control/v1/control.proto",
     "pi/fleet/v1/audit.proto",
+    "pi/fleet/v1/exclusions.proto",
     "pi/fleet/v1/fleet.proto",
 ];
 

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::audit::{AuditRow, Outcome};
 use crate::control::Control;
+use crate::exclusion::{Excluded, ExclusionKind};
 use crate::identity::{Identity, Kind, Name};
 use crate::permission::{Access, Permission, Role, access};
 
@@ -44,6 +45,9 @@ pub enum Denied {
         /// Whose method it is.
         needs: Kind,
     },
+    /// They are locked or revoked.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// A join token is good for joining only.
     #[error("a join token may only call RegisterNode; join first")]
     Token,
@@ -77,6 +81,7 @@ impl Control {
     }
 
     fn authorize_member(&self, who: &Identity, access: Access) -> Result<(), Denied> {
+        self.check_excluded(who, access)?;
         self.check_known(who)?;
         match (access, who.kind) {
             (Access::Operator(permission), Kind::Operator) => self.check_role(&who.name, permission),
@@ -85,6 +90,17 @@ impl Control {
             (Access::Operator(_), _) => Err(wrong_kind(who, Kind::Operator)),
             (Access::Node | Access::NodeOrToken, _) => Err(wrong_kind(who, Kind::Node)),
             (Access::Controller, _) => Err(wrong_kind(who, Kind::Controller)),
+        }
+    }
+
+    /// The handshake has asked as well; a connection may be older than the revocation.
+    fn check_excluded(&self, who: &Identity, access: Access) -> Result<(), Excluded> {
+        match self.exclusion(who).map(|exclusion| exclusion.kind) {
+            None => Ok(()),
+            Some(ExclusionKind::Revoked) => Err(Excluded::Revoked(who.clone())),
+            // a locked node reports, but gets no certificate and moves nowhere else
+            Some(ExclusionKind::Locked) if who.kind == Kind::Node && access != Access::NodeOrToken => Ok(()),
+            Some(ExclusionKind::Locked) => Err(Excluded::Locked(who.clone())),
         }
     }
 

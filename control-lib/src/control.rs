@@ -1,11 +1,12 @@
 //! The mirror of the durable state, and how it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::SystemTime;
 
 use crate::audit::AuditRow;
-use crate::identity::{ClusterId, Name};
+use crate::exclusion::{Exclusion, RevokedKey};
+use crate::identity::{ClusterId, Identity, Name};
 use crate::issuer::Issuer;
 use crate::key::PublicKey;
 use crate::node::Node;
@@ -21,6 +22,14 @@ pub enum Change {
     PutToken(TokenRecord),
     /// Stores an operator under its name.
     PutOperator(Operator),
+    /// Keeps somebody out, instead of what kept them out before.
+    PutExclusion(Exclusion),
+    /// Lets somebody in again.
+    DropExclusion(Identity),
+    /// Keeps a key out.
+    PutRevokedKey(RevokedKey),
+    /// Forgets a key that was kept out, by its SHA-256.
+    DropRevokedKey([u8; 32]),
     /// Appends to the audit.
     Audit(AuditRow),
 }
@@ -45,7 +54,12 @@ pub struct Control {
     nodes: BTreeMap<Name, Node>,
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     operators: BTreeMap<Name, Operator>,
+    pub(crate) exclusions: BTreeMap<Identity, Exclusion>,
+    /// Those of them that the store does not have.
+    pub(crate) unstored: BTreeSet<Identity>,
+    pub(crate) revoked_keys: BTreeMap<[u8; 32], RevokedKey>,
     revision: u64,
+    trust_revision: u64,
 }
 
 impl Control {
@@ -56,8 +70,10 @@ impl Control {
 
     /// A cluster as it was stored: every stored row as a change, in any order, and the last committed revision.
     pub fn restore(issuer: Issuer, revision: u64, rows: impl IntoIterator<Item = Change>) -> Control {
-        let (nodes, tokens, operators) = Default::default();
-        let mut control = Control { issuer, nodes, tokens, operators, revision };
+        let (nodes, tokens, operators, exclusions, unstored, revoked_keys) = Default::default();
+        let trust_revision = revision;
+        let mut control =
+            Control { issuer, nodes, tokens, operators, exclusions, unstored, revoked_keys, revision, trust_revision };
         rows.into_iter().for_each(|row| control.put(row));
         control
     }
@@ -67,6 +83,9 @@ impl Control {
         if !changes.is_empty() {
             self.revision = self.next_revision();
         }
+        if changes.iter().any(|change| self.concerns_trust(change)) {
+            self.trust_revision = self.revision;
+        }
         changes.into_iter().for_each(|change| self.put(change));
     }
 
@@ -75,9 +94,41 @@ impl Control {
             Change::PutNode(node) => drop(self.nodes.insert(node.name.clone(), *node)),
             Change::PutToken(token) => drop(self.tokens.insert(token.public_key, token)),
             Change::PutOperator(operator) => drop(self.operators.insert(operator.name.clone(), operator)),
+            Change::PutExclusion(exclusion) => {
+                self.unstored.remove(&exclusion.subject);
+                self.exclusions.insert(exclusion.subject.clone(), exclusion);
+            }
+            Change::DropExclusion(subject) => drop(self.exclusions.remove(&subject)),
+            Change::PutRevokedKey(key) => drop(self.revoked_keys.insert(key.fingerprint, key)),
+            Change::DropRevokedKey(fingerprint) => drop(self.revoked_keys.remove(&fingerprint)),
             // The audit grows without end and no decision reads it: it stays in the store.
             Change::Audit(_) => {}
         }
+    }
+
+    /// Keeps somebody out although it cannot be stored, until the process ends: a full disk is no reason to let a thief go
+    /// on. The same decision again, when there is room, stores it.
+    pub fn exclude_unstored(&mut self, exclusion: Exclusion) {
+        self.unstored.insert(exclusion.subject.clone());
+        self.exclusions.insert(exclusion.subject.clone(), exclusion);
+    }
+
+    /// Whether somebody who was let in, or a call that was allowed, may no longer be so.
+    fn concerns_trust(&self, change: &Change) -> bool {
+        match change {
+            Change::Audit(_) | Change::PutToken(_) => false,
+            // heartbeats are no state; what a node says of itself matters where operators are bound to labels
+            Change::PutNode(node) => self
+                .node(&node.name)
+                .is_some_and(|before| before.registered_at != node.registered_at || before.labels != node.labels),
+            _ => true,
+        }
+    }
+
+    /// The last revision that changed who is let in or what they may do: open connections and streams are judged again
+    /// after it.
+    pub fn trust_revision(&self) -> u64 {
+        self.trust_revision
     }
 
     /// The number of transactions committed so far.

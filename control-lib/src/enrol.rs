@@ -60,8 +60,11 @@ impl Control {
         }
         registered.revision = self.next_revision();
         let row = audit_row(now, who, action, &node.name, Outcome::Allowed, String::new());
+        // only joining anew gets here with a revoked name
+        let subject = Identity::node(node.name.clone());
+        let back = self.is_revoked(&subject).then_some(Change::DropExclusion(subject));
         let node = Change::PutNode(Box::new(Node { updated_at: now, ..node }));
-        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).collect();
+        let changes = used.map(Change::PutToken).into_iter().chain([node, Change::Audit(row)]).chain(back).collect();
         Decision { changes, answer: Ok(registered) }
     }
 

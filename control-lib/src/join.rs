@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::identity::Name;
+use crate::identity::{Identity, Name};
 use crate::key::PublicKey;
 use crate::node::Node;
 use crate::registration::{RegisterRefusal, Registration};
@@ -21,6 +21,7 @@ impl Control {
         check_token(now, token, &request.name)?;
         check_endpoints(request)?;
         let key = request.key()?.ok_or(RegisterRefusal::CsrMissing)?;
+        self.admit_key(&key.fingerprint())?;
         match self.node_with(&key) {
             Some(node) if node.name != request.name => Err(RegisterRefusal::KeyTaken(node.name.clone())),
             Some(node) if node.token == token.id => self.join_again(now, node, request),
@@ -36,7 +37,8 @@ impl Control {
         request: &Registration,
     ) -> Result<Grant, RegisterRefusal> {
         let uses_left = token.uses_left.checked_sub(1).ok_or(RegisterRefusal::TokenUsed(token.id))?;
-        if self.node(&request.name).is_some_and(|node| node.public_key != key) {
+        let is_free = self.is_revoked(&Identity::node(request.name.clone()));
+        if !is_free && self.node(&request.name).is_some_and(|node| node.public_key != key) {
             return Err(RegisterRefusal::NameTaken(request.name.clone()));
         }
         let node = Node {

@@ -48,6 +48,13 @@ impl PublicKey {
         &self.0
     }
 
+    /// SHA-256 of the key as DER SubjectPublicKeyInfo.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &self.0).as_ref());
+        fingerprint
+    }
+
     /// The bare 32 bytes of an Ed25519 key; `None` for P-256.
     pub fn ed25519(&self) -> Option<[u8; 32]> {
         self.0.strip_prefix(ED25519)?.try_into().ok()

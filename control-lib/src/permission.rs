@@ -79,8 +79,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens.
     Enrol,
-    /// Reading the audit.
-    Audit,
+    /// Everything that changes who is trusted, and with what.
+    Administer,
 }
 
 impl Permission {
@@ -93,7 +93,7 @@ impl Permission {
             Permission::Exec => Role::Exec,
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
-            Permission::Audit => Role::Admin,
+            Permission::Administer => Role::Admin,
         }
     }
 }
@@ -135,10 +135,13 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
-    ("/pi.fleet.v1.Audit/ListRows", Access::Operator(Permission::Audit)),
+    ("/pi.fleet.v1.Audit/ListRows", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Fleet/CreateToken", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Fleet/GetNode", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Fleet/ListNodes", Access::Operator(Permission::View)),
+    ("/pi.fleet.v1.Exclusions/Lock", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Revoke", Access::Operator(Permission::Administer)),
+    ("/pi.fleet.v1.Exclusions/Unlock", Access::Operator(Permission::Administer)),
     ("/grpc.health.v1.Health/Check", Access::Member),
     ("/grpc.health.v1.Health/List", Access::Member),
     ("/grpc.health.v1.Health/Watch", Access::Member),

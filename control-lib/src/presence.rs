@@ -30,6 +30,8 @@ pub enum Arrival {
     /// Its number was reached before in the same boot: the agent was started again, or two machines report as one
     /// node. Taken all the same: a node that speaks is there.
     Again,
+    /// Two rows of reports go on side by side, each in its own order: two machines report as one node.
+    Interleaved,
 }
 
 /// What the silence of a node means.
@@ -50,7 +52,19 @@ pub enum State {
 #[derive(Debug)]
 pub struct Presence {
     interval: Duration,
-    heard: BTreeMap<Name, (Instant, Report)>,
+    heard: BTreeMap<Name, Heard>,
+    denied: BTreeMap<Name, u64>,
+}
+
+/// What is remembered of one node.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    last: Report,
+    /// The row of reports that the present one broke off, and when it was heard last.
+    before: Option<(Instant, Report)>,
+    /// How often a row was taken up again while another went on. A late report does so once; a restart never.
+    returns: u32,
 }
 
 impl Presence {
@@ -59,22 +73,37 @@ impl Presence {
 
     /// Nobody heard of yet; nodes are to report once in `interval`.
     pub fn new(interval: Duration) -> Presence {
-        Presence { interval, heard: BTreeMap::new() }
+        Presence { interval, heard: BTreeMap::new(), denied: BTreeMap::new() }
     }
 
     /// Takes a report that came in at `now`.
     pub fn report(&mut self, node: &Name, now: Instant, report: Report) -> Arrival {
-        let arrival = self.last(node).map_or(Arrival::InOrder, |last| follows(last, &report));
-        self.heard.insert(node.clone(), (now, report));
-        arrival
+        let forgotten = self.interval * 6;
+        match self.heard.get_mut(node) {
+            Some(heard) => heard.take(now, report, forgotten),
+            None => {
+                self.heard.insert(node.clone(), Heard { at: now, last: report, before: None, returns: 0 });
+                Arrival::InOrder
+            }
+        }
+    }
+
+    /// Takes down that `node`, which is enrolled, was denied something: it spoke of another one, for instance.
+    pub fn deny(&mut self, node: &Name) {
+        *self.denied.entry(node.clone()).or_default() += 1;
+    }
+
+    /// How often `node` was denied something since the control plane started.
+    pub fn denied(&self, node: &Name) -> u64 {
+        self.denied.get(node).copied().unwrap_or_default()
     }
 
     /// Whether `node` is there.
     pub fn state(&self, node: &Name, now: Instant) -> State {
-        let Some((at, _)) = self.heard.get(node) else {
+        let Some(at) = self.heard_at(node) else {
             return State::Unknown;
         };
-        match now.saturating_duration_since(*at) {
+        match now.saturating_duration_since(at) {
             silence if silence < self.interval * 3 => State::Ready,
             silence if silence < self.interval * 6 => State::Suspect,
             _ => State::Offline,
@@ -83,13 +112,37 @@ impl Presence {
 
     /// The last report of `node`.
     pub fn last(&self, node: &Name) -> Option<&Report> {
-        self.heard.get(node).map(|(_, report)| report)
+        self.heard.get(node).map(|heard| &heard.last)
     }
 
     /// When `node` was last heard of.
     pub fn heard_at(&self, node: &Name) -> Option<Instant> {
-        self.heard.get(node).map(|(at, _)| *at)
+        self.heard.get(node).map(|heard| heard.at)
     }
+}
+
+impl Heard {
+    fn take(&mut self, now: Instant, report: Report, forgotten: Duration) -> Arrival {
+        if self.before.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) > forgotten) {
+            (self.before, self.returns) = (None, 0);
+        }
+        let arrival = follows(&self.last, &report);
+        let is_next = report.boot_id == self.last.boot_id && arrival == Arrival::InOrder;
+        let returns = !is_next && self.before.as_ref().is_some_and(|(_, before)| continues(before, &report));
+        let breaks_off = returns || arrival == Arrival::Again || report.boot_id != self.last.boot_id;
+        let last = std::mem::replace(&mut self.last, report);
+        if breaks_off {
+            self.before = Some((self.at, last));
+        }
+        self.at = now;
+        self.returns += u32::from(returns);
+        if returns && self.returns > 1 { Arrival::Interleaved } else { arrival }
+    }
+}
+
+/// Whether `next` takes up the row that `last` ended; a few reports may have been lost in between.
+fn continues(last: &Report, next: &Report) -> bool {
+    last.boot_id == next.boot_id && (1..=6).contains(&next.sequence.saturating_sub(last.sequence))
 }
 
 fn follows(last: &Report, next: &Report) -> Arrival {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::csr::CsrError;
 use crate::endpoint::Endpoint;
+use crate::exclusion::Excluded;
 use crate::identity::Name;
 use crate::issuer::IssueError;
 use crate::key::PublicKey;
@@ -100,6 +101,9 @@ pub enum RegisterRefusal {
     /// A node spoke of another one.
     #[error("register as {0}: a node speaks for itself only")]
     OtherName(Name),
+    /// The node or its key is kept out. A revoked key raises an alarm.
+    #[error(transparent)]
+    Excluded(#[from] Excluded),
     /// Joining takes a certificate request.
     #[error("send a certificate request for the node's own key")]
     CsrMissing,
@@ -117,6 +121,10 @@ pub enum RegisterRefusal {
 impl RegisterRefusal {
     /// Whether somebody may be using what is not theirs, so that a person should look at it.
     pub fn is_alarm(&self) -> bool {
-        matches!(self, RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_))
+        match self {
+            RegisterRefusal::TokenUsed(_) | RegisterRefusal::KeyTaken(_) => true,
+            RegisterRefusal::Excluded(excluded) => excluded.is_for_good(),
+            _ => false,
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use crate::control::Control;
 use crate::enrol::{Grant, check_endpoints};
-use crate::identity::Name;
+use crate::exclusion::{Excluded, ExclusionKind};
+use crate::identity::{Identity, Name};
 use crate::node::Node;
 use crate::registration::{RegisterRefusal, Registration};
 
@@ -14,11 +15,20 @@ impl Control {
         if request.name != *name {
             return Err(RegisterRefusal::OtherName(name.clone()));
         }
+        let who = Identity::node(name.clone());
+        if let Some(exclusion) = self.exclusion(&who) {
+            return Err(match exclusion.kind {
+                ExclusionKind::Locked => Excluded::Locked(who),
+                ExclusionKind::Revoked => Excluded::Revoked(who),
+            }
+            .into());
+        }
         check_endpoints(request)?;
         let mut node = node.described(request);
         let Some(key) = request.key()? else {
             return Ok(Grant { action: "describe", node, used: None });
         };
+        self.admit_key(&key.fingerprint())?;
         if let Some(other) = self.node_with(&key).filter(|other| other.name != *name) {
             return Err(RegisterRefusal::KeyTaken(other.name.clone()));
         }

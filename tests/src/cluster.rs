@@ -66,8 +66,26 @@ impl Cluster {
     ///
     /// If it does not stop or start.
     pub async fn restart(&mut self) {
+        self.stop().await;
+        self.resume().await;
+    }
+
+    /// Stops the controller as a signal would.
+    ///
+    /// # Panics
+    ///
+    /// If it does not stop.
+    pub async fn stop(&mut self) {
         drop(self.stop.take());
         (&mut self.serving).await.expect("the controller's task").expect("a clean end");
+    }
+
+    /// Starts it again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn resume(&mut self) {
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use mtls::{Expect, JoinToken};
 use pi_agent::{Config, Hardware, JoinError, LinuxRunner, ServeError, join, serve};
 use proto::agent::v1::node_agent_client::NodeAgentClient;
+use sim::Bench;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,24 +23,35 @@ pub struct ExecNode {
     pub client: NodeAgentClient<Channel>,
     /// The same way for other clients.
     pub address: String,
+    /// Its simulated board, from outside.
+    pub bench: Bench,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
 
 impl ExecNode {
-    /// Starts `pi-1` with this `[exec]` section; `stage` is a program that has `pi_agent::run_as_stage`. Another start with
-    /// the same cluster is a restart.
+    /// Starts `pi-1`, as [`ExecNode::start_as`] does.
     ///
     /// # Panics
     ///
     /// If it cannot be started.
     pub async fn start(cluster: &Cluster, stage: &str, exec: &str) -> Self {
-        let name = "pi-1".to_owned();
+        Self::start_as(cluster, "pi-1", stage, exec).await
+    }
+
+    /// Starts `name` with this `[exec]` section; `stage` is a program that has `pi_agent::run_as_stage`. Another start with
+    /// the same cluster is a restart.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub async fn start_as(cluster: &Cluster, name: &str, stage: &str, exec: &str) -> Self {
+        let name = name.to_owned();
         let text = format!("[[operators]]\nname = 'bob'\nroles = ['exec', 'shell', 'viewer']\n[exec]\n{exec}");
         let path = cluster.folder("agent.toml");
         std::fs::write(&path, text).expect("a file");
         let config = Config { state: cluster.folder(&name), ..Config::load(&path).expect("a configuration") };
-        let (simulated, ..) = pi_sim::hardware(&name);
+        let (simulated, bench, _) = pi_sim::hardware(&name);
         let hardware = Hardware { runner: Arc::new(LinuxRunner::new(Path::new(stage))), ..simulated };
         enrol(cluster, &name, &hardware.inventory, &config.state).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -49,7 +61,7 @@ impl ExecNode {
         let bob = cluster.credentials(&cluster.issuer(), "operator/bob", SystemTime::now());
         let channel = cluster.dialer(&bob).channel(&address, Expect::Node(name.clone())).expect("a channel");
         let client = NodeAgentClient::new(channel).max_decoding_message_size(8 << 20);
-        Self { name, client, address, stop: Some(stop), serving }
+        Self { name, client, address, bench, stop: Some(stop), serving }
     }
 
     /// Lets it end as a signal would.

@@ -12,6 +12,7 @@ mod lone;
 mod plain;
 mod proxy;
 mod size;
+mod trust;
 
 pub use audit::{SmallDisk, audit_rows, audit_verifies, node_audit_rows, node_audit_verifies};
 pub use binary::{Running, binary};
@@ -22,3 +23,4 @@ pub use lone::Lone;
 pub use plain::refusal;
 pub use proxy::Proxy;
 pub use size::{Sorted, figure, is_full, seed, size};
+pub use trust::to_node;

@@ -1,4 +1,4 @@
-//! The acceptor as somebody else's TLS library sees it.
+//! The acceptor as somebody else's TLS library sees it. S8: no session is resumed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -51,13 +51,17 @@ fn is_in(said: &[u8], marks: &[&[u8]]) -> bool {
 
 /// Connects twice, the second time with the session of the first if there was one.
 async fn twice(address: SocketAddr, folder: &Path) -> [String; 2] {
+    [once(address, folder).await, once(address, folder).await]
+}
+
+/// Connects with the session of the time before, if there was one.
+async fn once(address: SocketAddr, folder: &Path) -> String {
     let path = |file: &str| folder.join(file).display().to_string();
     let (cert, key, ca, session) = (path("cert.pem"), path("key.pem"), path("ca.pem"), path("session"));
     let own = ["-cert", &cert, "-key", &key, "-CAfile", &ca];
-    let first = s_client(address, &[&own[..], &["-sess_out", &session]].concat()).await;
-    let resume: &[&str] = if folder.join("session").exists() { &["-sess_in", &session] } else { &[] };
-    let second = s_client(address, &[&own[..], resume].concat()).await;
-    [first, second]
+    let resume: [&str; 2] =
+        if folder.join("session").exists() { ["-sess_in", &session] } else { ["-sess_out", &session] };
+    s_client(address, &[&own[..], &resume].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +101,68 @@ async fn a_stock_server_does_resume() {
     let [first, second] = twice(address, folder.path()).await;
     assert!(first.contains("New, TLSv1.3"), "{first}");
     assert!(second.contains("Reused, TLSv1.3"), "{second}");
+}
+
+/// S8: whoever was let in once comes back with whatever the first session left, and is judged again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_client_does_not_come_back_by_its_old_session() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let bob = cluster.credentials(&cluster.issuer(), "operator/bob", SystemTime::now());
+    bob.store(folder.path()).unwrap();
+    let first = once(cluster.address, folder.path()).await;
+    assert!(first.contains("New, TLSv1.3") && is_in(first.as_bytes(), SPOKE), "{first}");
+    assert_eq!(first.matches("New Session Ticket").count(), 0, "{first}");
+    cluster.revoke("operator/bob").await.unwrap();
+    let second = once(cluster.address, folder.path()).await;
+    assert!(second.contains("certificate revoked") && !is_in(second.as_bytes(), SPOKE), "{second}");
+    tests::figure("0 session tickets; a revoked client is refused when it comes back");
+}
+
+/// S8: the same of a certificate that expires between the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_client_does_not_come_back_by_its_old_session() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let until = store_short_lived(&cluster, folder.path());
+    let first = once(cluster.address, folder.path()).await;
+    assert!(is_in(first.as_bytes(), SPOKE) && first.matches("New Session Ticket").count() == 0, "{first}");
+    wait_for(until).await;
+    let second = once(cluster.address, folder.path()).await;
+    assert!(second.contains("certificate expired") && !is_in(second.as_bytes(), SPOKE), "{second}");
+    tests::figure("0 session tickets; an expired client is refused when it comes back");
+}
+
+/// The control: at a server of rustls' defaults the same client comes back after its certificate's end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_server_lets_an_expired_client_back_in() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let until = store_short_lived(&cluster, folder.path());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(stock_server(listener, credentials(&cluster)));
+    let first = once(address, folder.path()).await;
+    assert!(first.contains("New, TLSv1.3"), "{first}");
+    wait_for(until).await;
+    let second = once(address, folder.path()).await;
+    assert!(second.contains("Reused, TLSv1.3") && second.contains("hello from the control"), "{second}");
+    tests::figure("control: a stock server resumes the session of an expired client");
+}
+
+/// An operator's certificate that is good for a few seconds more, and its end.
+fn store_short_lived(cluster: &Cluster, folder: &Path) -> SystemTime {
+    let lifetime = control_lib::Lifetime::NODE.duration();
+    let left = Duration::from_secs(4);
+    let issued = SystemTime::now() - lifetime + left;
+    cluster.credentials(&cluster.issuer(), "operator/bob", issued).store(folder).unwrap();
+    issued + lifetime
+}
+
+async fn wait_for(end: SystemTime) {
+    // a certificate is good through the whole of its last second
+    let left = end.duration_since(SystemTime::now()).unwrap_or_default() + Duration::from_secs(2);
+    tokio::time::sleep(left).await;
 }
 
 /// Good as a server's and as a client's.

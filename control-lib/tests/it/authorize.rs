@@ -58,6 +58,9 @@ const MATRIX: &str = "
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
     .      .    .    .    .     .         x     x        .    .          .     /pi.fleet.v1.Fleet/CreateToken
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Lock
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Revoke
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Exclusions/Unlock
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Check
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/List
     x      x    x    x    x     x         x     x        x    x          .     /grpc.health.v1.Health/Watch

@@ -10,6 +10,7 @@ mod join;
 mod names;
 mod presence;
 mod renew;
+mod revocation;
 mod tokens;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -21,6 +21,7 @@ use tonic::transport::server::Connected;
 
 use crate::credentials::OwnCertificate;
 use crate::identity::Peer;
+use crate::sessions::{Session, Sessions};
 use crate::trust::{ClientVerifier, TokenKeys, Trust};
 
 /// How much a listener takes on at once.
@@ -51,6 +52,7 @@ const WHEN_OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 pub struct Acceptor {
     tls: TlsAcceptor,
     verifier: Arc<ClientVerifier>,
+    sessions: Arc<Sessions>,
     limits: Limits,
 }
 
@@ -66,6 +68,7 @@ impl Acceptor {
         token_keys: Option<TokenKeys>,
         limits: Limits,
     ) -> Result<Self, rustls::Error> {
+        let sessions = Sessions::new(trust.clone());
         let verifier = Arc::new(ClientVerifier { trust, token_keys });
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
@@ -74,7 +77,12 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, limits })
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), verifier, sessions, limits })
+    }
+
+    /// The connections that this acceptor and its clones have let in and that are still open.
+    pub fn sessions(&self) -> Arc<Sessions> {
+        self.sessions.clone()
     }
 
     /// Accepts from `listener` until the stream is dropped. Refused handshakes are logged, one line each, and counted
@@ -123,8 +131,8 @@ impl Acceptor {
         let _ = tcp.set_nodelay(true); // an optimisation
         match timeout(self.limits.handshake_timeout, self.tls.accept(tcp)).await {
             Ok(Ok(tls)) => {
-                let peer = self.peer(&tls, address)?;
-                Some(Connection { tls, peer, _permit: permit })
+                let (peer, session) = self.peer(&tls, address)?;
+                Some(Connection { tls, peer, session, _permit: permit })
             }
             Ok(Err(error)) => {
                 tracing::info!(%address, %error, "refused a connection");
@@ -137,13 +145,17 @@ impl Acceptor {
         }
     }
 
-    fn peer(&self, tls: &TlsStream<TcpStream>, address: SocketAddr) -> Option<Peer> {
+    fn peer(&self, tls: &TlsStream<TcpStream>, address: SocketAddr) -> Option<(Peer, Session)> {
         let certificate = tls.get_ref().1.peer_certificates()?.first()?;
         if let Some(key) = self.verifier.token_key(certificate) {
-            return Some(Peer::Token(key, address));
+            return Some((Peer::Token(key, address), self.sessions.enter(None, address)));
         }
-        let identity = self.verifier.trust.identify(certificate).ok()?;
-        Some(Peer::Certified(Arc::new(identity), address))
+        let trust = &self.verifier.trust;
+        let shown = trust.read(certificate).ok()?;
+        let session = self.sessions.enter(Some(shown.clone()), address);
+        // again, now that it can be ended: it may have been revoked since the handshake's look
+        trust.admit(&shown).ok()?;
+        Some((Peer::Certified(shown.identity, address), session))
     }
 }
 
@@ -151,6 +163,7 @@ impl Acceptor {
 pub struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
+    session: Session,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -171,16 +184,19 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.session.check(cx)?;
         Pin::new(&mut self.tls).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.session.check(cx)?;
         Pin::new(&mut self.tls).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.session.check(cx)?;
         Pin::new(&mut self.tls).poll_flush(cx)
     }
 
@@ -193,6 +209,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.session.check(cx)?;
         Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
     }
 

@@ -96,6 +96,15 @@ impl Credentials {
         Ok(())
     }
 
+    /// Replaces the roots alone, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses; the old ones are then still there.
+    pub fn store_roots(folder: &Path, roots: &[CertificateDer<'_>]) -> Result<(), FileError> {
+        write_private(&folder.join(ROOTS_FILE), certificates_pem(roots).as_bytes())
+    }
+
     /// Whether [`Credentials::store`] has completed in this folder.
     pub fn exist(folder: &Path) -> bool {
         folder.join(CERTIFICATE_FILE).exists()

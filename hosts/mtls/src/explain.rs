@@ -13,19 +13,32 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     if error.is::<tonic::Status>() && error.source().is_none() {
         return None;
     }
+    Some(match root_cause(error) {
+        Ok(said) => explain_tls(said),
+        Err(innermost) => innermost.to_string(),
+    })
+}
+
+/// Whether the other end has refused our certificate because it was revoked. It has proved who it is by then.
+pub fn was_revoked(error: &(dyn StdError + 'static)) -> bool {
+    matches!(root_cause(error), Ok(Error::AlertReceived(AlertDescription::CertificateRevoked)))
+}
+
+/// What the handshake said, else the innermost cause.
+fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> Result<&'a Error, &'a (dyn StdError + 'static)> {
     let mut innermost = error;
     loop {
         if let Some(said) = innermost.downcast_ref::<Error>() {
-            return Some(explain_tls(said));
+            return Ok(said);
         }
         // an io::Error passes over its own payload when asked for its source
         let payload = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(said) = payload.and_then(|inner| inner.downcast_ref::<Error>()) {
-            return Some(explain_tls(said));
+            return Ok(said);
         }
         match innermost.source() {
             Some(cause) => innermost = cause,
-            None => return Some(innermost.to_string()),
+            None => return Err(innermost),
         }
     }
 }
@@ -42,6 +55,12 @@ fn explain_tls(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the other end demands a client certificate".to_owned()
         }
+        Error::AlertReceived(AlertDescription::CertificateRevoked) => {
+            "the other end refused our certificate: it was revoked".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::AccessDenied) => {
+            "the other end refused our certificate: its holder is locked or revoked; ask an admin".to_owned()
+        }
         Error::AlertReceived(alert) => format!("the other end refused the handshake ({alert:?})"),
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the other end's certificate is from another CA: it is not of this cluster".to_owned()
@@ -51,6 +70,10 @@ fn explain_tls(error: &Error) -> String {
         }
         Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             "the other end's certificate is not valid yet: this machine's clock is behind".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::Revoked) => "the other end was revoked".to_owned(),
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "the other end is locked".to_owned()
         }
         Error::General(said) => said.clone(),
         other => other.to_string(),

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use ring::digest;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// What kind of peer a certificate was issued to.
@@ -65,6 +67,10 @@ impl PeerIdentity {
     /// If the certificate cannot be parsed, or has not exactly one URI SAN of our form.
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Unreadable)?;
+        Self::of(&certificate)
+    }
+
+    fn of(certificate: &X509Certificate<'_>) -> Result<Self, IdentityError> {
         let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;
         let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
         let uris: Vec<&str> = names
@@ -85,6 +91,33 @@ impl PeerIdentity {
         let (cluster, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
         let ours = parts.next().is_none() && is_label(cluster) && is_label(name);
         ours.then_some(Self { cluster: cluster.to_owned(), kind: Kind::parse(kind)?, name: name.to_owned() })
+    }
+}
+
+/// What a certificate says of its holder, as far as anything is decided by it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerCertificate {
+    /// Who it was issued to.
+    pub identity: Arc<PeerIdentity>,
+    /// SHA-256 of its key's SubjectPublicKeyInfo.
+    pub fingerprint: [u8; 32],
+    /// The first moment at which it is valid.
+    pub not_before: SystemTime,
+}
+
+impl PeerCertificate {
+    /// Reads a certificate. Does not check who issued it: [`crate::Trust`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`PeerIdentity::from_certificate`].
+    pub fn read(der: &[u8]) -> Result<Self, IdentityError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Unreadable)?;
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate.public_key().raw).as_ref());
+        let seconds = certificate.validity().not_before.timestamp().try_into().unwrap_or_default(); // none is before 1970
+        let not_before = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        Ok(Self { identity: Arc::new(PeerIdentity::of(&certificate)?), fingerprint, not_before })
     }
 }
 

@@ -9,6 +9,7 @@
 //! | decide whose certificates are accepted, and change that while serving | [`Trust`], [`OwnCertificate`] |
 //! | serve | [`Acceptor`], [`serve`] |
 //! | call | [`Dialer`] |
+//! | keep somebody out, now and at once | [`Trust::admit_by`], [`Sessions`] |
 //! | know who called | [`Peer`] in the request's extensions |
 //! | join | [`JoinToken`], [`OwnKey`] |
 
@@ -22,6 +23,7 @@ mod files;
 mod identity;
 mod pem;
 mod serve;
+mod sessions;
 mod token;
 mod trust;
 
@@ -30,12 +32,13 @@ pub use context::{Context, ContextError};
 pub use credentials::{Credentials, CredentialsError, OwnCertificate, OwnKey};
 pub use deadline::{Deadline, Timely, timed_out};
 pub use dialer::{DialError, Dialer, Expect};
-pub use explain::explain;
+pub use explain::{explain, was_revoked};
 pub use files::{FileError, create_private_dir, read_private, write_private};
-pub use identity::{IdentityError, Kind, Peer, PeerIdentity};
+pub use identity::{IdentityError, Kind, Peer, PeerCertificate, PeerIdentity};
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use serve::{DRAIN, Limited, serve, server};
+pub use sessions::{Open, Sessions};
 pub use token::{JoinToken, TokenError};
-pub use trust::{TokenKeys, Trust, TrustError, public_key_pin};
+pub use trust::{Refusal, TokenKeys, Trust, TrustError, public_key_pin};

@@ -1,7 +1,7 @@
 //! Whose certificates are accepted.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ring::digest;
@@ -14,15 +14,47 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::identity::PeerIdentity;
+use crate::identity::{PeerCertificate, PeerIdentity};
 
 /// Answers whether an Ed25519 public key is that of a live join token. Asked in the handshake: must not block.
 pub type TokenKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+
+/// Why a good certificate is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// For a time.
+    Locked,
+    /// For good.
+    Revoked,
+}
+
+/// What stands in logs.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Locked => "locked",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+/// As the other end is told: there are alerts for both (`access_denied`, `certificate_revoked`).
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::InvalidCertificate(match refusal {
+            Refusal::Locked => CertificateError::ApplicationVerificationFailure,
+            Refusal::Revoked => CertificateError::Revoked,
+        })
+    }
+}
+
+type Admit = Box<dyn Fn(&PeerCertificate) -> Result<(), Refusal> + Send + Sync>;
 
 /// The cluster and the roots that a process believes; can be replaced while connections are served.
 pub struct Trust {
     cluster: String,
     current: ArcSwap<Roots>,
+    admit: OnceLock<Admit>,
 }
 
 struct Roots {
@@ -49,7 +81,7 @@ impl Trust {
     /// If there are no roots, or one of them is no certificate.
     pub fn new(cluster: &str, roots: &[CertificateDer<'static>]) -> Result<Arc<Self>, TrustError> {
         let current = ArcSwap::from_pointee(Roots::new(roots)?);
-        Ok(Arc::new(Self { cluster: cluster.to_owned(), current }))
+        Ok(Arc::new(Self { cluster: cluster.to_owned(), current, admit: OnceLock::new() }))
     }
 
     /// From the next handshake on, trusts `roots` instead.
@@ -62,6 +94,17 @@ impl Trust {
         Ok(())
     }
 
+    /// From now on, of those whose certificates are good only they are let in, as servers and as clients, whom `admit`
+    /// admits. Asked in each handshake and by [`Sessions::judge_again`](crate::Sessions::judge_again): must not block. The
+    /// first call counts.
+    pub fn admit_by(&self, admit: impl Fn(&PeerCertificate) -> Result<(), Refusal> + Send + Sync + 'static) {
+        let _ = self.admit.set(Box::new(admit)); // said above
+    }
+
+    pub(crate) fn admit(&self, shown: &PeerCertificate) -> Result<(), Refusal> {
+        self.admit.get().map_or(Ok(()), |admit| admit(shown))
+    }
+
     /// The cluster's id.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -71,15 +114,21 @@ impl Trust {
         self.current.load().store.clone()
     }
 
-    /// The identity of a certificate, if it is one of this cluster's.
+    /// The identity of a certificate, if it is one of this cluster's and let in.
     pub(crate) fn identify(&self, certificate: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
-        let identity =
-            PeerIdentity::from_certificate(certificate).map_err(|error| Error::General(error.to_string()))?;
-        if identity.cluster != self.cluster {
-            let refusal = format!("the certificate is for cluster {}, not {}", identity.cluster, self.cluster);
+        let shown = self.read(certificate)?;
+        self.admit(&shown)?;
+        Ok(Arc::unwrap_or_clone(shown.identity))
+    }
+
+    /// What a certificate says, if it is one of this cluster's.
+    pub(crate) fn read(&self, certificate: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
+        let shown = PeerCertificate::read(certificate).map_err(|error| Error::General(error.to_string()))?;
+        if shown.identity.cluster != self.cluster {
+            let refusal = format!("the certificate is for cluster {}, not {}", shown.identity.cluster, self.cluster);
             return Err(Error::General(refusal));
         }
-        Ok(identity)
+        Ok(shown)
     }
 }
 

@@ -8,6 +8,7 @@ use mtls::{Kind, Peer, PeerIdentity};
 use serde::Deserialize;
 use tonic::{Code, Extensions, Status, metadata::MetadataMap};
 
+use crate::beliefs::Beliefs;
 use crate::config::Operator;
 use crate::wire;
 
@@ -99,16 +100,21 @@ impl Principal {
 const ADMIN: Rights = Rights { permanent: true, steal: true };
 
 /// Controllers may do everything: they have asked their own table for whom they call. Of operators, only those may
-/// call whom the node's configuration lists. Nobody else.
-#[derive(Clone, Debug)]
+/// call whom the node's configuration lists. Nobody else. A node that was revoked only says how it is.
+#[derive(Clone)]
 pub struct Access {
     operators: BTreeMap<String, Vec<Right>>,
+    beliefs: Arc<Beliefs>,
 }
+
+const NODE_REVOKED: &str =
+    "this node was revoked and takes no commands: join again in an empty folder with a new token";
 
 impl Access {
     /// Trusts controllers and `operators`.
-    pub fn new(operators: &[Operator]) -> Self {
-        Self { operators: operators.iter().map(|operator| (operator.name.clone(), operator.roles.clone())).collect() }
+    pub(crate) fn new(operators: &[Operator], beliefs: Arc<Beliefs>) -> Self {
+        let operators = operators.iter().map(|operator| (operator.name.clone(), operator.roles.clone())).collect();
+        Self { operators, beliefs }
     }
 
     /// Who calls, if the call is allowed.
@@ -117,6 +123,9 @@ impl Access {
     ///
     /// `PERMISSION_DENIED`, saying what is missing.
     pub(crate) fn check(&self, right: Right, metadata: &MetadataMap, peer: &Extensions) -> Result<Principal, Status> {
+        if right != Right::Viewer && self.beliefs.is_revoked() {
+            return Err(wire::status(Code::FailedPrecondition, "NODE_REVOKED", NODE_REVOKED, []));
+        }
         match peer.get::<Peer>() {
             Some(Peer::Certified(identity, _)) => {
                 self.check_identity(right, metadata, identity).map(|principal| principal.called_by(identity))

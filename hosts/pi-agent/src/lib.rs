@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod beliefs;
 mod boots;
 mod buses;
 mod clock;
@@ -27,6 +28,7 @@ mod serve;
 mod service;
 mod standard;
 mod stream;
+mod trust_watch;
 mod uplink;
 mod watch;
 mod watchdog;

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::audit::Auditor;
+use crate::beliefs::Beliefs;
 use crate::buses::BusWorkers;
 use crate::conditions::Conditions;
 use crate::config::Config;
@@ -29,8 +30,9 @@ use crate::service::{Node, Service};
 #[cfg(feature = "reflection")]
 use crate::standard::reflection;
 use crate::standard::standard_health;
+use crate::trust_watch::TrustWatch;
 use crate::uplink::Uplink;
-use crate::{boots, driver, limits, watchdog};
+use crate::{boots, driver, limits, trust_watch, watchdog};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -107,6 +109,9 @@ where
     let identity = node_identity(&config, &credentials)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(&identity.cluster, &credentials.roots)?;
+    let beliefs = Arc::new(Beliefs::load(&config.state));
+    let admitting = beliefs.clone();
+    trust.admit_by(move |shown| admitting.admit(shown));
     let acceptor = Acceptor::new(own.clone(), trust.clone(), None, Limits::default())?;
     let address = listener.local_addr()?;
     #[cfg(feature = "prometheus")]
@@ -119,22 +124,33 @@ where
 
     let starts = boots::count(&config.state)?;
     let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
-    let (access, limits) = (Access::new(&config.operators), limits::Limits::new(config.operations_per_second));
+    let (access, limits) =
+        (Access::new(&config.operators, beliefs.clone()), limits::Limits::new(config.operations_per_second));
     let chain = audit::node_chain(&identity.cluster, &identity.name);
     let (auditor, auditing) = Auditor::start(&config.state, chain);
     let (id, boot_id) = (identity.name.clone(), inventory.boot_id.clone());
     let node = Arc::new(Node::new(id, boot_id, access, limits, auditor.clone(), agent));
     node.judge(ConditionKind::Policy, restored);
+    if beliefs.is_revoked() {
+        node.let_go(); // what was restored too: nobody is to switch it off later
+    }
     let conditions = Conditions { root: config.root.clone(), state: config.state.clone(), certificate: own.clone() };
     let mut uplink = None;
     if let Some(controller) = config.controller.clone().or_else(|| joined_controller(&config.state)) {
-        let channel = Dialer::new(own, trust).channel(&controller, Expect::Controller)?;
+        let channel = Dialer::new(own, trust.clone()).channel(&controller, Expect::Controller)?;
         let endpoints = endpoints(&config, address, &controller);
         uplink = Some(Uplink::new(node.clone(), channel, inventory, config.labels.clone(), endpoints));
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
     let executor = Arc::new(Executor::new(config.exec.clone(), runner, auditor, &config.state, starts)?);
+    let watching_trust = uplink.as_ref().map(|uplink| {
+        let (client, registration) = uplink.registration();
+        let (node, beliefs, sessions, executor) =
+            (node.clone(), beliefs.clone(), acceptor.sessions(), executor.clone());
+        let (state, instance) = (config.state.clone(), trust_watch::instance());
+        TrustWatch { node, beliefs, trust, sessions, executor, state, client, registration, instance }
+    });
     let service = NodeAgentServer::new(Service { node: node.clone(), buses, logs, executor: executor.clone() })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
@@ -158,7 +174,14 @@ where
     let reporting = async {
         sleep(AFTER_START).await;
         match uplink {
-            Some(uplink) => uplink.run().await,
+            Some(uplink) => beliefs.unless_revoked(uplink.run()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let believing = async {
+        sleep(AFTER_START).await;
+        match watching_trust {
+            Some(watch) => watch.run().await,
             None => std::future::pending().await,
         }
     };
@@ -174,6 +197,7 @@ where
         () = sampling => Ok(()),
         () = driver::drive(node.clone()) => Ok(()),
         () = reporting => Ok(()),
+        () = believing => Ok(()),
         () = scraping => Ok(()),
         () = last_levels.keep(&node) => Ok(()),
     };

@@ -238,6 +238,11 @@ impl<B: Board> Node<B> {
         &self.boot_id
     }
 
+    /// From now on, the node is not well while its control plane is not.
+    pub(crate) fn need_control_plane(&self) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).need(ConditionKind::ControlPlane);
+    }
+
     /// From now on, calls are not answered any more.
     pub(crate) fn stop(&self) {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).set_serving(false);

@@ -49,6 +49,11 @@ impl<B: Board<Line: Send> + Send + 'static> Uplink<B> {
         Self { node, client: ControlPlaneClient::new(channel), registration, boot_id, sequence: 0 }
     }
 
+    /// What the node says of itself, and to whom.
+    pub(crate) fn registration(&self) -> (ControlPlaneClient<Channel>, NodeRegistration) {
+        (self.client.clone(), self.registration.clone())
+    }
+
     /// Registers, then reports every 10 s, for ever. What fails is tried again and shows in the node's health.
     pub(crate) async fn run(mut self) {
         self.register_until_answered().await;

@@ -43,7 +43,7 @@ impl Fleet for FleetService {
         let mut rest = control.nodes_after(after.as_ref()).peekable();
         let mut nodes = Vec::new();
         while let Some(node) = rest.next_if(|_| nodes.len() < size) {
-            nodes.push(wire::node(node, &presence, now));
+            nodes.push(wire::node(node, &control, &presence, now));
         }
         let more = rest.peek().and(nodes.last()).map(|last| last.id.clone());
         Ok(Response::new(ListNodesResponse { nodes, next_page_token: more.unwrap_or_default() }))
@@ -54,7 +54,7 @@ impl Fleet for FleetService {
         let control = self.ledger.read();
         let node = id.parse().ok().and_then(|name| control.node(&name)).ok_or_else(|| wire::unknown_node(&id))?;
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &presence, Instant::now())) }))
+        Ok(Response::new(GetNodeResponse { node: Some(wire::node(node, &control, &presence, Instant::now())) }))
     }
 
     async fn create_token(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use control_lib::{Control, Decision};
+use control_lib::{Control, Decision, Exclusion};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
@@ -14,6 +14,7 @@ pub(crate) struct Ledger {
     control: RwLock<Control>,
     store: Arc<Mutex<Store>>,
     revision: watch::Sender<u64>,
+    trust_revision: watch::Sender<u64>,
     recorder: Recorder,
 }
 
@@ -29,9 +30,10 @@ pub(crate) enum LedgerError {
 impl Ledger {
     pub(crate) fn new(control: Control, store: Store) -> Arc<Self> {
         let revision = watch::Sender::new(control.revision());
+        let trust_revision = watch::Sender::new(control.trust_revision());
         let store = Arc::new(Mutex::new(store));
         let recorder = Recorder::start(store.clone());
-        Arc::new(Self { control: RwLock::new(control), store, revision, recorder })
+        Arc::new(Self { control: RwLock::new(control), store, revision, trust_revision, recorder })
     }
 
     /// What goes into the audit without a decision.
@@ -44,10 +46,23 @@ impl Ledger {
         self.revision.subscribe()
     }
 
+    /// Tells when it has changed who is let in or what they may do: the revision of the commit that did.
+    pub(crate) fn trust_revisions(&self) -> watch::Receiver<u64> {
+        self.trust_revision.subscribe()
+    }
+
     /// The state as of the last commit. Hold it for a look, never across an await.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Control> {
         // `apply` does not panic half-way: it moves whole rows
         self.control.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps somebody out although that cannot be stored, until the process ends.
+    pub(crate) fn exclude_unstored(&self, exclusion: Exclusion) {
+        self.control.write().unwrap_or_else(PoisonError::into_inner).exclude_unstored(exclusion);
+        // the numbers stay, and yet whoever waits for another one is to look again
+        self.revision.send_modify(|_| {});
+        self.trust_revision.send_modify(|_| {});
     }
 
     /// Takes a decision on the latest state and makes it durable before it is seen or answered.
@@ -69,6 +84,8 @@ impl Ledger {
                 store.commit(&changes, revision)?;
                 ledger.control.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
                 ledger.revision.send_replace(revision);
+                let trust = ledger.read().trust_revision();
+                ledger.trust_revision.send_if_modified(|known| std::mem::replace(known, trust) != trust);
             }
             Ok::<_, CommitError>(answer)
         });

@@ -7,18 +7,24 @@ mod audit;
 mod authorized;
 mod config;
 mod control_plane;
+mod enforcement;
+mod exclusions;
 mod fleet;
 mod init;
 mod ledger;
 mod links;
+mod live;
 mod own_certificate;
 mod proxy;
 mod recorder;
+#[cfg(test)]
+mod role_changes;
 mod serve;
 mod standard;
 pub mod store;
 mod token;
 mod wire;
+mod withdrawal;
 
 pub use config::Config;
 pub use init::{InitError, Initialised, init};

@@ -1,22 +1,25 @@
 //! `NodeAgent` as a proxy: whatever the method, the message goes on to the named node unchanged and undecoded, and so
 //! does the answer. New methods and new fields need no change here.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use control_lib::{Caller, Control, Name};
+use control_lib::{Caller, Control, Name, Role};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
 use crate::ledger::Ledger;
-use crate::links::{Link, Links};
+use crate::links::{Link, Links, check_excluded};
 use crate::wire;
+use crate::withdrawal::{Withdrawal, is_stream};
 
 /// Request metadata that names the node.
 const NODE: HeaderName = HeaderName::from_static("pi-node");
@@ -25,6 +28,9 @@ const ON_BEHALF_OF: HeaderName = HeaderName::from_static("pi-on-behalf-of");
 /// Request metadata by which it learns what that somebody may do.
 const ROLES: HeaderName = HeaderName::from_static("pi-roles");
 
+/// To whom a role was taken away while they used it.
+const RIGHTS_CHANGED: &str = "a role was taken away meanwhile; call again with those that are left";
+
 #[derive(Clone)]
 pub(crate) struct NodeAgentProxy {
     ledger: Arc<Ledger>,
@@ -32,13 +38,14 @@ pub(crate) struct NodeAgentProxy {
 }
 
 impl NodeAgentProxy {
-    pub(crate) fn new(ledger: Arc<Ledger>, links: Links) -> Self {
-        Self { ledger, links: Arc::new(links) }
+    pub(crate) fn new(ledger: Arc<Ledger>, links: Arc<Links>) -> Self {
+        Self { ledger, links }
     }
 
     async fn forward(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let node = named_node(&parts.headers)?;
+        let changes = self.ledger.trust_revisions(); // before the first look
         let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
         let caller = parts.extensions.get::<Caller>();
         if let Some(Caller::Identity(who)) = caller {
@@ -49,9 +56,48 @@ impl NodeAgentProxy {
         *onward.uri_mut() = parts.uri;
         // grpc-timeout is among the headers: the deadline is carried on
         *onward.headers_mut() = onward_headers(parts.headers, caller, &self.ledger.read())?;
-        channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
-            true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
-            false => unreachable(&node, &endpoint, &error),
+        let streaming = is_stream(onward.uri().path());
+        let withdrawal = streaming.then(|| self.withdrawal(&node, caller, changes.clone()));
+        if let Some(withdrawal) = &withdrawal {
+            onward = withdrawal.request(onward);
+        }
+        let answered = async {
+            channel.oneshot(onward).await.map_err(|error| match mtls::timed_out(&error) {
+                true => Status::deadline_exceeded(format!("no answer from node/{node} before the call's deadline")),
+                false => unreachable(&node, &endpoint, &error),
+            })
+        };
+        match withdrawal {
+            Some(withdrawal) => withdrawal.response(answered).await,
+            None => tokio::select! {
+                answered = answered => answered,
+                status = self.excluded(&node, changes) => Err(status),
+            },
+        }
+    }
+
+    /// Until `node` is kept out. For calls that are no streams, and so costs no allocation.
+    async fn excluded(&self, node: &Name, mut changes: watch::Receiver<u64>) -> Status {
+        while changes.changed().await.is_ok() {
+            if let Err(status) = check_excluded(&self.ledger.read(), node) {
+                return status;
+            }
+        }
+        std::future::pending().await // the state is gone, and with it the process
+    }
+
+    /// When a stream with `node` is to end: when the node is kept out, or the caller loses a role that the node was told of.
+    /// What else may end it is not for the proxy to judge.
+    fn withdrawal(&self, node: &Name, caller: Option<&Caller>, changes: watch::Receiver<u64>) -> Withdrawal {
+        let (ledger, node, caller) = (self.ledger.clone(), node.clone(), caller.cloned());
+        let told = roles(&ledger.read(), caller.as_ref());
+        Withdrawal::new(changes, move || {
+            let control = ledger.read();
+            check_excluded(&control, &node)?;
+            match roles(&control, caller.as_ref()).is_superset(&told) {
+                true => Ok(()),
+                false => Err(wire::status(Code::PermissionDenied, "RIGHTS_CHANGED", RIGHTS_CHANGED, [])),
+            }
         })
     }
 }
@@ -73,6 +119,11 @@ fn onward_headers(mut headers: HeaderMap, caller: Option<&Caller>, control: &Con
     headers.insert(ON_BEHALF_OF, header(identity.to_string())?);
     headers.insert(ROLES, header(roles.join(","))?);
     Ok(headers)
+}
+
+fn roles(control: &Control, caller: Option<&Caller>) -> BTreeSet<Role> {
+    let Some(Caller::Identity(identity)) = caller else { return BTreeSet::new() };
+    control.operator(&identity.name).map(|operator| operator.roles.clone()).unwrap_or_default()
 }
 
 fn unreachable(node: &Name, endpoint: &str, error: &tonic::transport::Error) -> Status {

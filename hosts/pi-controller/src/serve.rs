@@ -9,19 +9,22 @@ use mtls::{
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
 use proto::fleet::v1::audit_server::AuditServer;
+use proto::fleet::v1::exclusions_server::ExclusionsServer;
 use proto::fleet::v1::fleet_server::FleetServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::audit::AuditService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
+use crate::exclusions::ExclusionsService;
 use crate::fleet::FleetService;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::proxy::NodeAgentProxy;
 use crate::store::{AuditReader, LoadError, OpenError, Store};
-use crate::{own_certificate, standard};
+use crate::{enforcement, own_certificate, standard};
 
 /// Control messages are small; what is larger is refused before it is read.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -94,19 +97,31 @@ pub async fn serve(
     let (credentials, renew_at) = own_certificate::issue(ledger.read().issuer(), &identity)?;
     let own = OwnCertificate::new(&credentials)?;
     let trust = Trust::new(ledger.read().cluster().as_str(), &credentials.roots)?;
+    enforcement::admit_by(&ledger, &trust);
     let acceptor = Acceptor::new(own.clone(), trust.clone(), Some(live_tokens(&ledger)), Limits::default())?;
 
+    let (close, closing) = watch::channel(false);
     let presence = Arc::new(Mutex::new(Presence::new(Presence::INTERVAL)));
-    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(ledger.clone(), presence.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+    let control_plane = ControlPlaneServer::new(ControlPlaneService::new(
+        ledger.clone(),
+        presence.clone(),
+        acceptor.sessions(),
+        identity.clone(),
+        closing,
+    ))
+    .max_decoding_message_size(MESSAGE_BYTES)
+    .max_encoding_message_size(MESSAGE_BYTES);
     let fleet = FleetServer::new(FleetService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
     let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);
-    let proxy = NodeAgentProxy::new(ledger.clone(), Links::new(Dialer::new(own.clone(), trust)));
+    let exclusions =
+        ExclusionsServer::new(ExclusionsService::new(ledger.clone())).max_decoding_message_size(MESSAGE_BYTES);
+    let links = Arc::new(Links::new(Dialer::new(own.clone(), trust)));
+    let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
+    let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
     let (health, reporter) = standard::health().await;
     let reflection = standard::reflection(config.reflection).map(|service| Authorized::new(ledger.clone(), service));
     let routes = mtls::server()
@@ -115,15 +130,18 @@ pub async fn serve(
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
         .add_service(Authorized::new(ledger.clone(), audit))
+        .add_service(Authorized::new(ledger.clone(), exclusions))
         .add_service(Authorized::new(ledger.clone(), proxy));
     tracing::info!(cluster = %ledger.read().cluster(), address = %listener.local_addr()?, %identity, "serving");
 
     let shutdown = async {
         shutdown.await;
+        close.send_replace(true);
         reporter.end().await;
     };
     let ended = tokio::select! {
         ended = mtls::serve(routes, acceptor, listener, shutdown) => ended,
+        () = enforcing => Ok(()),
         () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at) => Ok(()),
     };
     ledger.recorder().close().await;

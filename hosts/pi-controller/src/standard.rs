@@ -8,8 +8,14 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 /// Names by which health is asked: the server as a whole, and each of its services. `NodeAgent` is the proxy; how a node
 /// is, its own `HealthCheck` tells.
-const NAMES: [&str; 5] =
-    ["", "pi.agent.v1.NodeAgent", "pi.control.v1.ControlPlane", "pi.fleet.v1.Audit", "pi.fleet.v1.Fleet"];
+const NAMES: [&str; 6] = [
+    "",
+    "pi.agent.v1.NodeAgent",
+    "pi.control.v1.ControlPlane",
+    "pi.fleet.v1.Audit",
+    "pi.fleet.v1.Fleet",
+    "pi.fleet.v1.Exclusions",
+];
 
 /// Tells watchers how the server stands.
 pub(crate) struct Reporter(HealthReporter);

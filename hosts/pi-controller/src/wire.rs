@@ -1,12 +1,14 @@
 //! Between messages and the types of `control-lib`, by kind of thing. Nothing of prost goes further in than here.
 //! Messages are destructured in full, so that a new field cannot pass unseen.
 
+mod exclusion;
+
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use control_lib::{
-    Caller, Control, CreateTokenRefusal, Denied, Endpoint, Identity, Inventory, Kind, Labels, Name, Node, Presence,
-    RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec, TrustBundle,
+    Caller, Control, CreateTokenRefusal, Denied, Endpoint, Excluded, Identity, Inventory, Kind, Labels, Name, Node,
+    Presence, RegisterRefusal, Registered, Registration, Report, State, Text, TokenRecord, TokenSpec, TrustBundle,
 };
 use mtls::{Peer, PeerIdentity};
 use proto::control::v1 as control_pb;
@@ -15,6 +17,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::ledger::LedgerError;
+
+pub(crate) use exclusion::{excluded_node, exclusion, exclusion_refusal, not_stored, reason, subject};
 
 const DOMAIN: &str = "pi-controller";
 /// How long a token lives unless the caller wishes otherwise.
@@ -45,7 +49,8 @@ pub(crate) fn caller(peer: &Peer) -> Result<Caller, Status> {
     }
 }
 
-fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
+/// Whom a certificate names.
+pub(crate) fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
     let PeerIdentity { cluster: _, kind, name } = peer; // the verifier has compared the cluster
     let kind = match kind {
         mtls::Kind::Node => Kind::Node,
@@ -58,7 +63,16 @@ fn identity(peer: &PeerIdentity) -> Result<Identity, Status> {
 
 /// A call that is not allowed.
 pub(crate) fn denied(denied: &Denied) -> Status {
-    status(Code::PermissionDenied, "ACCESS_DENIED", &denied.to_string(), [])
+    let reason = match denied {
+        Denied::Excluded(excluded) => excluded_reason(excluded),
+        _ => "ACCESS_DENIED",
+    };
+    status(Code::PermissionDenied, reason, &denied.to_string(), [])
+}
+
+/// What a node makes its conclusions from, when it is itself that is kept out.
+fn excluded_reason(excluded: &Excluded) -> &'static str {
+    if excluded.is_for_good() { "REVOKED" } else { "LOCKED" }
 }
 
 /// A decision that could not be made durable.
@@ -166,12 +180,30 @@ pub(crate) fn register_refusal(refusal: RegisterRefusal) -> Status {
         RegisterRefusal::KeyTaken(_) => (Code::PermissionDenied, "KEY_TAKEN"),
         RegisterRefusal::NodeUnknown(_) => (Code::PermissionDenied, "NODE_UNKNOWN"),
         RegisterRefusal::OtherName(_) => (Code::PermissionDenied, "OTHER_NAME"),
+        RegisterRefusal::Excluded(ref excluded) => (Code::PermissionDenied, excluded_reason(excluded)),
         RegisterRefusal::CsrMissing => (Code::InvalidArgument, "CSR_MISSING"),
         RegisterRefusal::Csr(_) => (Code::InvalidArgument, "CSR"),
         RegisterRefusal::Endpoints(_) => (Code::InvalidArgument, "ENDPOINTS"),
         RegisterRefusal::Issue(_) => (Code::Unavailable, "NOT_ISSUED"),
     };
     status(code, reason, &why, [])
+}
+
+/// The longest name of a process; agents draw 32 characters.
+const LONGEST_INSTANCE: usize = 64;
+
+/// Which process of a node it is.
+pub(crate) fn instance(text: &str) -> Result<&str, Status> {
+    match text.len() {
+        0..=LONGEST_INSTANCE => Ok(text),
+        _ => Err(invalid("instance", "must have at most 64 bytes")),
+    }
+}
+
+/// A node spoke of another one.
+pub(crate) fn other_node(who: &Name, other: &str) -> Status {
+    let why = format!("report as {who}: a node speaks for itself only, not for {other:?}");
+    status(Code::PermissionDenied, "OTHER_NODE", &why, [])
 }
 
 /// A heartbeat.
@@ -191,7 +223,7 @@ pub(crate) fn page_start(token: &str) -> Result<Option<Name>, Status> {
 }
 
 /// A node for people.
-pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
+pub(crate) fn node(node: &Node, control: &Control, presence: &Presence, now: Instant) -> pb::Node {
     let state = match presence.state(&node.name, now) {
         State::Ready => pb::NodeState::Ready,
         State::Suspect => pb::NodeState::Suspect,
@@ -208,6 +240,8 @@ pub(crate) fn node(node: &Node, presence: &Presence, now: Instant) -> pb::Node {
         registered_at: Some(node.registered_at.into()),
         certificate_expires: Some(node.certificate.not_after.into()),
         last_report_age: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
+        exclusion: control.exclusion(&Identity::node(node.name.clone())).map(exclusion::exclusion),
+        denied_calls: presence.denied(&node.name),
         health: presence.last(&node.name).map(|report| report.status.to_string()).unwrap_or_default(),
     }
 }

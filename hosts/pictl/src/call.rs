@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mtls::{Context, Dialer, Expect};
 use proto::agent::v1::node_agent_client::NodeAgentClient;
+use proto::fleet::v1::exclusions_client::ExclusionsClient;
 use proto::fleet::v1::fleet_client::FleetClient;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -46,6 +47,11 @@ impl Caller {
     /// The fleet, at the controller.
     pub(crate) fn fleet(&self) -> Result<FleetClient<Channel>, Failure> {
         Ok(FleetClient::new(self.controller()?))
+    }
+
+    /// Who is kept out, at the controller.
+    pub(crate) fn exclusions(&self) -> Result<ExclusionsClient<Channel>, Failure> {
+        Ok(ExclusionsClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
     }
 
     /// A node: through the controller, or itself.

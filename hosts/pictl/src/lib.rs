@@ -6,6 +6,7 @@
 mod audit;
 mod bus;
 mod call;
+mod exclusion;
 mod exec;
 mod exit;
 mod fan_out;
@@ -63,6 +64,7 @@ const EXAMPLES: &str = "Examples:
   pictl logs pi-7 -f -u nginx
   pictl exec pi-7 -- uname -a
   pictl health pi-7 --direct 192.168.1.17:7444
+  pictl node revoke pi-7 --reason stolen --yes
   pictl top
 
 Exit codes:

@@ -4,7 +4,8 @@ use clap::Subcommand;
 use proto::fleet::v1::{GetNodeRequest, ListNodesRequest, ListNodesResponse, Node, NodeState};
 
 use crate::call::Caller;
-use crate::exit::Failure;
+use crate::exclusion;
+use crate::exit::{Exit, Failure};
 use crate::output::{Output, duration, json, or_dash, table};
 
 #[derive(Subcommand)]
@@ -15,6 +16,31 @@ pub(crate) enum Command {
     Show {
         /// Name of the node
         node: String,
+    },
+    /// Keep a node out for a time: no call goes to it and it gets no certificate, but it may report
+    Lock {
+        /// Name of the node
+        node: String,
+        /// Why, for other people; the node is not told
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a locked node in again
+    Unlock {
+        /// Name of the node
+        node: String,
+    },
+    /// Keep a node out for good: its certificate is refused, its connections end within a second, and when it hears of it it
+    /// makes its outputs safe and ends its commands
+    Revoke {
+        /// Name of the node
+        node: String,
+        /// Why, for other people; the node is not told
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Yes, for good
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -35,6 +61,17 @@ pub(crate) async fn run(caller: &Caller, command: Command, output: Output) -> Re
                 Output::Table => Ok(one_table(&node)),
             }
         }
+        Command::Lock { node, reason } => exclusion::lock(caller, &format!("node/{node}"), reason, output).await,
+        Command::Unlock { node } => exclusion::unlock(caller, &format!("node/{node}"), output).await,
+        Command::Revoke { node, reason: _, yes: false } => Err(Failure::Command(
+            Exit::Usage,
+            format!(
+                "revoking {node} is for good: say so with --yes; to keep it out for a time: pictl node lock {node}"
+            ),
+        )),
+        Command::Revoke { node, reason, yes: true } => {
+            exclusion::revoke(caller, &format!("node/{node}"), reason, output).await
+        }
     }
 }
 
@@ -54,6 +91,9 @@ pub(crate) async fn all(caller: &Caller) -> Result<Vec<Node>, Failure> {
 }
 
 fn state(node: &Node) -> &'static str {
+    if let Some(exclusion) = &node.exclusion {
+        return exclusion::word(exclusion);
+    }
     match node.state() {
         NodeState::Unspecified | NodeState::Unknown => "unknown",
         NodeState::Ready => "ready",
@@ -87,6 +127,8 @@ fn one_table(node: &Node) -> String {
     let rows = [
         ("node", node.id.clone()),
         ("state", state(node).to_owned()),
+        ("kept out", node.exclusion.as_ref().map(exclusion::sentence).unwrap_or_default()),
+        ("denied calls", if node.denied_calls == 0 { String::new() } else { node.denied_calls.to_string() }),
         ("health", node.health.clone()),
         ("last report", duration(node.last_report_age.as_ref())),
         ("endpoints", node.endpoints.join(", ")),
@@ -106,7 +148,7 @@ fn one_table(node: &Node) -> String {
 }
 
 /// RFC 3339 in UTC, to the second.
-fn timestamp(at: Option<prost_types::Timestamp>) -> String {
+pub(crate) fn timestamp(at: Option<prost_types::Timestamp>) -> String {
     let at = at.and_then(|at| jiff::Timestamp::from_second(at.seconds).ok());
     at.map(|at| at.to_string()).unwrap_or_default()
 }

@@ -52,7 +52,7 @@ impl Executor {
         let audit = Audit::begin(&self.audit, who.clone(), &ready).await?;
         tokio::spawn(async move {
             let mut closing = self.closing.subscribe();
-            let response = match self.runner.start(ready.plan, ready.terminal) {
+            let response = match self.start(ready.plan, ready.terminal) {
                 Err(error) => wire::not_started(&error),
                 Ok(process) => {
                     let unwanted = async { drop(closing.wait_for(|closing| *closing).await) };

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_lib::{CommandMode, CommandRefusal, JobNumber, Jobs};
 use proto::agent::v1::CommandResponse;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::Status;
 
 pub use config::ExecConfig;
@@ -77,6 +77,8 @@ pub(crate) struct Executor {
     /// `None`: commands are off.
     requests: Option<Arc<Mutex<Requests>>>,
     closing: watch::Sender<bool>,
+    /// To what runs. Those that have ended are gone from it at the next start.
+    orders: Mutex<Vec<mpsc::WeakUnboundedSender<Order>>>,
     clock: Clock,
 }
 
@@ -120,6 +122,7 @@ impl Executor {
             live: Mutex::default(),
             requests,
             closing: watch::Sender::new(false),
+            orders: Mutex::default(),
             clock: Clock::start(),
         })
     }
@@ -131,6 +134,23 @@ impl Executor {
         let longest = self.planner.longest_grace() + std::time::Duration::from_secs(2);
         if tokio::time::timeout(longest, self.running.acquire_many(all)).await.is_err() {
             tracing::warn!("commands still run; their supervisors kill them");
+        }
+    }
+
+    /// Starts a command, so that [`Executor::kill_all`] reaches it.
+    fn start(&self, plan: Plan, terminal: Option<WindowSize>) -> std::io::Result<Process> {
+        let process = self.runner.start(plan, terminal)?;
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.retain(|command| command.strong_count() > 0);
+        orders.push(process.orders.downgrade());
+        Ok(process)
+    }
+
+    /// Kills all commands at once, without the time to end that they have otherwise.
+    pub(crate) fn kill_all(&self) {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        for command in orders.iter().filter_map(mpsc::WeakUnboundedSender::upgrade) {
+            let _ = command.send(Order::Stop(std::time::Duration::ZERO)); // who does not listen has ended
         }
     }
 

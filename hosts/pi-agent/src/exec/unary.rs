@@ -122,7 +122,7 @@ impl Executor {
             audit.end(&response);
             return Ok(response);
         }
-        let response = match self.runner.start(ready.plan, None) {
+        let response = match self.start(ready.plan, None) {
             Err(error) => wire::not_started(&error),
             Ok(process) => {
                 let mut closing = self.closing.subscribe();

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control_lib::{Certificate, ClusterId, Inventory, Labels, Node, Operator, PublicKey, TokenRecord};
+use control_lib::{
+    Certificate, ClusterId, Exclusion, Inventory, Labels, Node, Operator, PublicKey, RevokedKey, TokenRecord,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Params, Result, Row};
 
@@ -81,6 +83,25 @@ pub(super) fn operators(connection: &Connection) -> Result<Vec<Operator>> {
             created_by: parsed(row, "created_by")?,
             created_at: time(row, "created_at")?,
         })
+    })
+}
+
+pub(super) fn exclusions(connection: &Connection) -> Result<Vec<Exclusion>> {
+    all(connection, "SELECT * FROM exclusions ORDER BY subject", [], |row| {
+        Ok(Exclusion {
+            subject: parsed(row, "subject")?,
+            kind: parsed(row, "kind")?,
+            reason: parsed(row, "reason")?,
+            by: parsed(row, "by")?,
+            at: time(row, "at")?,
+        })
+    })
+}
+
+pub(super) fn revoked_keys(connection: &Connection) -> Result<Vec<RevokedKey>> {
+    all(connection, "SELECT * FROM revoked_keys ORDER BY fingerprint", [], |row| {
+        let (subject, until) = (parsed(row, "subject")?, time(row, "until")?);
+        Ok(RevokedKey { fingerprint: row.get("fingerprint")?, subject, until })
     })
 }
 

@@ -68,6 +68,20 @@ CREATE TABLE operator_roles (
     PRIMARY KEY (operator, role)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE exclusions (
+    subject  TEXT PRIMARY KEY, -- kind/name
+    kind    TEXT NOT NULL, -- locked or revoked
+    reason   TEXT NOT NULL,
+    by       TEXT NOT NULL,
+    at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revoked_keys (
+    fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32), -- SHA-256 of the SubjectPublicKeyInfo
+    subject     TEXT NOT NULL,
+    until       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY, -- without gaps, from 1
     at       INTEGER NOT NULL,

@@ -55,7 +55,10 @@ impl Store {
         let tokens = read::tokens(&snapshot)?.into_iter().map(Change::PutToken);
         let nodes = read::nodes(&snapshot)?.into_iter().map(|node| Change::PutNode(Box::new(node)));
         let operators = read::operators(&snapshot)?.into_iter().map(Change::PutOperator);
-        Ok(Loaded { cluster, revision, changes: tokens.chain(nodes).chain(operators).collect() })
+        let exclusions = read::exclusions(&snapshot)?.into_iter().map(Change::PutExclusion);
+        let revoked_keys = read::revoked_keys(&snapshot)?.into_iter().map(Change::PutRevokedKey);
+        let changes = tokens.chain(nodes).chain(operators).chain(exclusions).chain(revoked_keys).collect();
+        Ok(Loaded { cluster, revision, changes })
     }
 
     /// Up to `limit` audit rows after the row numbered `after` (0: from the start), oldest first, with their numbers.

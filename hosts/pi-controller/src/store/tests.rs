@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, Change, Identity, Inventory, Labels, Name, Node, Operator, Outcome, PublicKey, Role,
-    TokenId, TokenRecord,
+    AuditRow, Certificate, Change, Exclusion, ExclusionKind, Identity, Inventory, Labels, Name, Node, Operator,
+    Outcome, PublicKey, RevokedKey, Role, TokenId, TokenRecord,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -91,12 +91,25 @@ fn put_node(node: Node) -> Change {
     Change::PutNode(Box::new(node))
 }
 
-/// A token, a node and an operator, in the order in which they are loaded.
+fn exclusion(kind: ExclusionKind) -> Change {
+    let reason = "stolen, it seems".parse().unwrap();
+    let (subject, by) = (Identity::node(name("pi-7")), Identity::operator(name("anna")));
+    Change::PutExclusion(Exclusion { subject, kind, reason, by, at: time(4) })
+}
+
+fn revoked_key(until: u64) -> Change {
+    let subject = Identity::node(name("pi-7"));
+    Change::PutRevokedKey(RevokedKey { fingerprint: [3; 32], subject, until: time(until) })
+}
+
+/// One of each kind of row, in the order in which they are loaded.
 fn state() -> Vec<Change> {
     vec![
         Change::PutToken(token(1)),
         put_node(node("pi-7", 7)),
         Change::PutOperator(operator([Role::Admin, Role::Exec])),
+        exclusion(ExclusionKind::Locked),
+        revoked_key(9),
     ]
 }
 
@@ -142,10 +155,26 @@ fn a_put_replaces_the_whole_row() {
     changed.inventory.ram_bytes = None;
     changed.labels = Labels::new([("rack", "3")]).unwrap();
     changed.endpoints.truncate(1);
-    let second = [Change::PutToken(token(0)), put_node(changed), Change::PutOperator(operator([Role::Logs]))];
+    let second = [
+        Change::PutToken(token(0)),
+        put_node(changed),
+        Change::PutOperator(operator([Role::Logs])),
+        exclusion(ExclusionKind::Revoked),
+        revoked_key(10),
+    ];
     store.commit(&second, 2).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!((loaded.revision, loaded.changes), (2, second.to_vec()));
+}
+
+#[test]
+fn a_drop_removes_the_row() {
+    let (_folder, path) = folder();
+    let mut store = open(&path);
+    store.commit(&state(), 1).unwrap();
+    let drops = [Change::DropExclusion(Identity::node(name("pi-7"))), Change::DropRevokedKey([3; 32])];
+    store.commit(&drops, 2).unwrap();
+    assert_eq!(store.load().unwrap().changes, state()[..3]);
 }
 
 #[test]

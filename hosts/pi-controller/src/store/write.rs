@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{Change, Node, Operator, TokenRecord};
+use control_lib::{Change, Exclusion, Node, Operator, RevokedKey, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
 
@@ -13,6 +13,14 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         Change::PutNode(node) => put_node(connection, node),
         Change::PutToken(token) => put_token(connection, token),
         Change::PutOperator(operator) => put_operator(connection, operator),
+        Change::PutExclusion(exclusion) => put_exclusion(connection, exclusion),
+        Change::DropExclusion(subject) => {
+            connection.execute("DELETE FROM exclusions WHERE subject = ?1", [subject.to_string()]).map(drop)
+        }
+        Change::PutRevokedKey(key) => put_revoked_key(connection, key),
+        Change::DropRevokedKey(fingerprint) => {
+            connection.execute("DELETE FROM revoked_keys WHERE fingerprint = ?1", [fingerprint]).map(drop)
+        }
         Change::Audit(row) => audit::append(connection, row),
     }
 }
@@ -103,6 +111,21 @@ fn put_operator(connection: &Connection, operator: &Operator) -> Result<()> {
     for role in roles {
         grant.execute([name.as_str(), role.as_str()])?;
     }
+    Ok(())
+}
+
+fn put_exclusion(connection: &Connection, exclusion: &Exclusion) -> Result<()> {
+    let Exclusion { subject, kind, reason, by, at } = exclusion;
+    let put = "INSERT OR REPLACE INTO exclusions (subject, kind, reason, by, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject.to_string(), kind.as_str(), reason.as_str(), by.to_string(), Nanos(*at)];
+    connection.execute(put, row)?;
+    Ok(())
+}
+
+fn put_revoked_key(connection: &Connection, key: &RevokedKey) -> Result<()> {
+    let RevokedKey { fingerprint, subject, until } = key;
+    let put = "INSERT OR REPLACE INTO revoked_keys (fingerprint, subject, until) VALUES (?1, ?2, ?3)";
+    connection.execute(put, params![fingerprint, subject.to_string(), Nanos(*until)])?;
     Ok(())
 }
 
