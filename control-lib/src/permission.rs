@@ -87,10 +87,8 @@ pub enum Permission {
     Provision,
     /// Making join tokens and taking them back; approving and rejecting nodes.
     Enrol,
-    /// Everything that changes who is trusted, and with what.
+    /// Everything that changes who is trusted, and with what; reading the audit.
     Administer,
-    /// Reading the audit.
-    Audit,
 }
 
 impl Permission {
@@ -104,7 +102,6 @@ impl Permission {
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
             Permission::Administer => Role::Admin,
-            Permission::Audit => Role::Admin,
         }
     }
 }
@@ -150,7 +147,7 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
-    ("/pi.fleet.v1.Audit/ListRows", Access::Operator(Permission::Audit)),
+    ("/pi.fleet.v1.Audit/ListRows", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Authority/GetAuthority", Access::Operator(Permission::View)),
     ("/pi.fleet.v1.Authority/GetRoots", Access::Member),
     ("/pi.fleet.v1.Authority/Rotate", Access::Operator(Permission::Administer)),
