@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 /// How an action ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Done.
     Allowed,
@@ -61,4 +61,28 @@ pub struct AuditRow {
     pub outcome: Outcome,
     /// The rest in one sentence; empty if there is none.
     pub detail: String,
+}
+
+/// How often a call that goes on to a node leaves a row here. The node's own audit says what each call did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// Never: it reads.
+    Never,
+    /// Each time, before it goes on.
+    Each,
+    /// The first time in a minute that somebody calls it on a node, before it goes on; then how often it was repeated.
+    Minutely,
+}
+
+/// How calls of `method`, a full path, are recorded. What is not known is recorded each time.
+pub fn recording(method: &str) -> Recording {
+    let Some(method) = method.strip_prefix("/pi.agent.v1.NodeAgent/") else { return Recording::Each };
+    match method {
+        "GetJob" | "GetSystemMetrics" | "HealthCheck" | "ListJobs" | "StreamLogs" | "StreamMetrics" | "WatchGPIO" => {
+            Recording::Never
+        }
+        // as often as a program likes, and reads are among them: the message is not decoded here
+        "ControlGPIO" | "ScanI2c" | "TransferI2c" | "TransferSpi" => Recording::Minutely,
+        _ => Recording::Each,
+    }
 }

@@ -81,7 +81,9 @@ impl Denied {
             Caller::Identity(identity) => identity.to_string(),
             Caller::Token => "token".into(),
         };
-        let (action, subject) = (method.into(), String::new());
+        // a method that does not exist is whatever the caller made up: one word for all of them
+        let action = if matches!(self, Denied::UnknownMethod(_)) { "unknown method" } else { method };
+        let (action, subject) = (action.into(), String::new());
         AuditRow { at, who, action, subject, outcome: Outcome::Denied, detail: self.to_string() }
     }
 }

@@ -48,7 +48,7 @@ mod tokens;
 
 pub use approval::ApprovalRefusal;
 pub use attempts::Attempts;
-pub use audit::{AuditRow, Outcome, UnknownOutcome};
+pub use audit::{AuditRow, Outcome, Recording, UnknownOutcome, recording};
 pub use authorize::{Caller, Denied};
 pub use bundle::TrustBundle;
 pub use certificate::{Certificate, Lifetime, LifetimeError};

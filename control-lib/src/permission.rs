@@ -89,6 +89,8 @@ pub enum Permission {
     Enrol,
     /// Everything that changes who is trusted, and with what.
     Administer,
+    /// Reading the audit.
+    Audit,
 }
 
 impl Permission {
@@ -102,6 +104,7 @@ impl Permission {
             Permission::Provision => Role::Provision,
             Permission::Enrol => Role::Enroller,
             Permission::Administer => Role::Admin,
+            Permission::Audit => Role::Admin,
         }
     }
 }
@@ -147,6 +150,7 @@ pub const METHODS: &[(&str, Access)] = &[
     ("/pi.control.v1.ControlPlane/RequestProvisioning", Access::Operator(Permission::Provision)),
     ("/pi.control.v1.ControlPlane/SyncClusterState", Access::Controller),
     ("/pi.control.v1.ControlPlane/WatchTrust", Access::Node),
+    ("/pi.fleet.v1.Audit/ListRows", Access::Operator(Permission::Audit)),
     ("/pi.fleet.v1.Enrolment/ApproveNode", Access::Operator(Permission::Enrol)),
     ("/pi.fleet.v1.Enrolment/LabelNode", Access::Operator(Permission::Administer)),
     ("/pi.fleet.v1.Enrolment/RejectNode", Access::Operator(Permission::Enrol)),

@@ -44,13 +44,23 @@ impl Cluster {
     ///
     /// If any of it fails: there is no test without.
     pub async fn start() -> Self {
+        Self::start_in(|_| ()).await.0
+    }
+
+    /// The same; `prepare` is given the controller's state folder before there is one.
+    ///
+    /// # Panics
+    ///
+    /// If any of it fails.
+    pub async fn start_in<T>(prepare: impl FnOnce(&Path) -> T) -> (Self, T) {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = folder.path().join("controller");
+        let prepared = prepare(&state);
         init(&state, Some("lab"), address, &address.to_string()).expect("init");
         let (stop, serving) = serve(&state, listener);
-        Self { folder, address, stop: Some(stop), serving }
+        (Self { folder, address, stop: Some(stop), serving }, prepared)
     }
 
     /// Stops the controller as a signal would and starts it again on the same port.

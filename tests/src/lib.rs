@@ -1,6 +1,7 @@
 //! The harness: a real controller, real agents on simulated boards and the real command line, in one process, on free
 //! ports, with a throw-away CA. A test is ten lines.
 
+mod audit;
 mod binary;
 mod cluster;
 mod exec;
@@ -16,6 +17,7 @@ mod raw;
 mod size;
 mod trust;
 
+pub use audit::{SmallDisk, audit_rows, audit_verifies, node_audit_rows, node_audit_verifies};
 pub use binary::{Running, binary};
 pub use cluster::{Cluster, Said, eventually};
 pub use exec::{ExecNode, full, running, survivors};

@@ -116,18 +116,23 @@ const fn rule(package: &'static str, ours: &'static [&'static str], not: &'stati
 const IO: &[&str] = &["hyper", "prost", "rustls", "serde", "tokio", "tonic"];
 
 /// One for each package but `tests`, which may know everything.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     rule("proto", &[], &["rustls"]),
     rule("hal-core", &[], IO),
     rule("agent-lib", &["hal-core"], IO),
     rule("control-lib", &["hal-core"], IO),
     rule("sim", &["hal-core"], IO),
+    rule("audit", &[], &["rustls", "tokio", "tonic"]),
     rule("mtls", &[], &["prost"]),
     rule("startup", &[], &["prost", "rustls", "tonic"]),
-    rule("pi-agent", &["agent-lib", "hal-core", "mtls", "proto", "startup"], &["rusqlite"]),
-    rule("pi-sim", &["agent-lib", "hal-core", "mtls", "pi-agent", "proto", "sim", "startup"], &["rusqlite"]),
-    rule("pi-controller", &["control-lib", "hal-core", "mtls", "proto", "startup"], &["embedded-hal", "gpio-cdev"]),
-    rule("pictl", &["mtls", "proto", "startup"], &["embedded-hal", "gpio-cdev", "rusqlite"]),
+    rule("pi-agent", &["agent-lib", "audit", "hal-core", "mtls", "proto", "startup"], &["rusqlite"]),
+    rule("pi-sim", &["agent-lib", "audit", "hal-core", "mtls", "pi-agent", "proto", "sim", "startup"], &["rusqlite"]),
+    rule(
+        "pi-controller",
+        &["audit", "control-lib", "hal-core", "mtls", "proto", "startup"],
+        &["embedded-hal", "gpio-cdev"],
+    ),
+    rule("pictl", &["audit", "mtls", "proto", "startup"], &["embedded-hal", "gpio-cdev", "rusqlite"]),
 ];
 
 /// The names of everything that is built into a package with all its features, by whatever detour.

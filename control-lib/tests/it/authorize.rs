@@ -53,6 +53,7 @@ const MATRIX: &str = "
     .      .    .    .    .     .         .     .        .    x          .     /pi.control.v1.ControlPlane/SyncClusterState
     .      .    .    .    .     .         .     .        x    .          .     /pi.control.v1.ControlPlane/WatchTrust
     .      .    .    .    .     x         x     .        .    .          .     /pi.control.v1.ControlPlane/RequestProvisioning
+    .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Audit/ListRows
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/ListNodes
     x      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Fleet/GetNode
     .      .    .    .    .     .         x     .        .    .          .     /pi.fleet.v1.Operators/AddOperator
@@ -162,6 +163,8 @@ fn a_denial_makes_an_audit_row() {
     let row = control.authorize(&who, method).unwrap_err().audit(start(), &who, method);
     assert_eq!((row.who.as_str(), row.action.as_str(), row.outcome), ("operator/viewer", method, Outcome::Denied));
     assert_eq!(row.detail, "operator/viewer lacks the role exec; ask an admin");
+    let made_up = control.authorize(&who, "/x/Y1").unwrap_err().audit(start(), &who, "/x/Y1");
+    assert_eq!((made_up.action.as_str(), made_up.detail.contains("/x/Y1")), ("unknown method", true));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub enum Right {
 impl Right {
     const ALL: [Right; 6] = [Self::Viewer, Self::Logs, Self::Gpio, Self::Exec, Self::Shell, Self::Admin];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Logs => "logs",
@@ -90,6 +90,16 @@ const _: () = {
     }
 };
 
+/// What a method asks for.
+///
+/// # Errors
+///
+/// `PERMISSION_DENIED` if it is not in the table.
+pub(crate) fn right(method: &str) -> Result<Right, Status> {
+    let row = METHODS.iter().find(|(path, _)| *path == method);
+    row.map(|(_, right)| *right).ok_or_else(|| denied("nobody may call this method"))
+}
+
 /// Several rights at once.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct RightSet(u8);
@@ -120,12 +130,14 @@ impl fmt::Display for RightSet {
 }
 
 /// Who calls: the holder of what the call claims, what they may do, and how far that reaches. `Display` is for logs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Principal {
     holder: Holder,
     rights: RightSet,
     /// `None`: no limit.
     scope: Option<Arc<Scope>>,
+    /// The controller that calls on their behalf, if one does.
+    via: Option<Arc<PeerIdentity>>,
 }
 
 impl fmt::Display for Principal {
@@ -139,6 +151,20 @@ impl fmt::Display for Principal {
 }
 
 impl Principal {
+    /// Somebody who may do nothing here.
+    pub(crate) fn denied(holder: Holder) -> Self {
+        Self { holder, rights: RightSet::default(), scope: None, via: None }
+    }
+
+    /// The controller that calls on their behalf, if one does.
+    pub(crate) fn via(&self) -> Option<&Arc<PeerIdentity>> {
+        self.via.as_ref()
+    }
+
+    fn called_by(self, peer: &Arc<PeerIdentity>) -> Self {
+        Self { via: (peer.kind == Kind::Controller).then(|| peer.clone()), ..self }
+    }
+
     /// As the agent wants it.
     pub(crate) fn caller(&self) -> Caller<'_> {
         self.holder.caller().with_rights(if self.is_admin() { ADMIN } else { Rights::default() })
@@ -232,21 +258,6 @@ impl Access {
         Self { operators: operators.iter().map(row).collect(), beliefs }
     }
 
-    /// Who calls `method`, if the call is allowed.
-    ///
-    /// # Errors
-    ///
-    /// `PERMISSION_DENIED`, saying what is missing.
-    pub(crate) fn check_method(
-        &self,
-        method: &str,
-        headers: &HeaderMap,
-        peer: Option<&Peer>,
-    ) -> Result<Principal, Status> {
-        let right = METHODS.iter().find(|(path, _)| *path == method).map(|(_, right)| *right);
-        self.check(right.ok_or_else(|| denied("nobody may call this method"))?, headers, peer)
-    }
-
     /// Who calls, if they have `right`.
     ///
     /// # Errors
@@ -257,7 +268,7 @@ impl Access {
             return Err(wire::status(Code::FailedPrecondition, "NODE_REVOKED", NODE_REVOKED, []));
         }
         let principal = match peer {
-            Some(Peer::Certified(identity, _)) => self.principal(headers, identity)?,
+            Some(Peer::Certified(identity, _)) => self.principal(headers, identity)?.called_by(identity),
             Some(Peer::Token(..)) => {
                 return Err(denied("a join token may register with a controller and nothing else"));
             }
@@ -313,7 +324,7 @@ fn principal(who: &str, rights: RightSet, scope: Option<Arc<Scope>>) -> Result<P
     let holder = Holder::new(who).ok().filter(|_| who.len() <= MAXIMUM_HOLDER);
     let scope = scope.filter(|_| !rights.has(Right::Admin));
     holder
-        .map(|holder| Principal { holder, rights, scope })
+        .map(|holder| Principal { holder, rights, scope, via: None })
         .ok_or_else(|| denied(&format!("{ON_BEHALF_OF} names nobody")))
 }
 

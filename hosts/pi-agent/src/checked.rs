@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 
-use crate::access::Principal;
+use crate::access::{self, Principal};
 use crate::service::Node;
 
 /// A service behind the one table from method to right. A call that passes carries its [`Principal`].
@@ -28,8 +28,12 @@ impl<S, B: Board> Checked<S, B> {
     }
 
     fn check(&self, request: &mut Request<Body>) -> Result<(), Status> {
-        let (method, peer) = (request.uri().path(), request.extensions().get::<Peer>());
-        let principal = self.node.access.check_method(method, request.headers(), peer)?;
+        let (right, peer) = (access::right(request.uri().path())?, request.extensions().get::<Peer>());
+        let principal = self.node.access.check(right, request.headers(), peer).inspect_err(|denied| {
+            if let Some(Peer::Certified(who, _)) = peer {
+                self.node.audit.denied(who, right.as_str(), denied);
+            }
+        })?;
         request.extensions_mut().insert(Arc::new(principal));
         Ok(())
     }

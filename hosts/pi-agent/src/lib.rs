@@ -4,6 +4,7 @@
 //! the Pi's own, `pi-sim` a simulated one.
 
 mod access;
+mod audit;
 mod beliefs;
 mod boots;
 mod buses;
@@ -38,6 +39,7 @@ mod watchdog;
 mod wire;
 
 pub use access::{Access, Right};
+pub use audit::{AuditCommand, AuditError};
 pub use config::{Config, Operator, Prometheus};
 pub use exec::{
     Ended, ExecConfig, ExecError, Identity, Input, LinuxRunner, Order, Output, Plan, Process, Runner, WindowSize,

@@ -9,7 +9,7 @@ use agent_lib::outputs_off;
 use clap::{Parser, Subcommand};
 use hal_core::linux::Identity;
 use pi_agent::{
-    Config, Hardware, JoinError, Joined, TokenSource, inventory, join, join_patiently, run_as_stage, serve,
+    AuditCommand, Config, Hardware, JoinError, Joined, TokenSource, inventory, join, join_patiently, run_as_stage, serve,
 };
 use startup::{ConfigError, Failure};
 
@@ -25,6 +25,8 @@ const EXAMPLES: &str = "Examples:
   pi-agent join join.token --controller 192.168.1.10:7443
   ssh laptop cat join.token | pi-agent join - --controller 192.168.1.10:7443
   pi-agent serve
+  pi-agent audit list
+  pi-agent audit verify
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage.
 PI_LOG sets what is logged, such as PI_LOG=debug.";
@@ -55,6 +57,13 @@ enum Command {
     OutputsOff {
         #[command(flatten)]
         common: Common,
+    },
+    /// What was done on this node, from the files in its state folder
+    Audit {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Serve this machine's lines, metrics and health
     Serve {
@@ -134,6 +143,7 @@ async fn run(command: Command) -> Result<(), Failure> {
                 return Err(refusal.into());
             }
         }
+        Command::Audit { common, command } => command.run(&common.load()?.state, &mut std::io::stdout())?,
         Command::Serve { listen, common } => {
             let config = common.load()?;
             let shutdown = startup::stop_signal()?;

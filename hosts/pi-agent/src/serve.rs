@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::access::Access;
+use crate::audit::Auditor;
 use crate::beliefs::Beliefs;
 use crate::buses::BusWorkers;
 use crate::checked::Checked;
@@ -126,7 +127,10 @@ where
     let agent = agent.with_epoch(starts).with_first_token(boots::first_token(starts));
     let (access, limits) =
         (Access::new(&config.operators, beliefs.clone()), limits::Limits::new(config.operations_per_second));
-    let node = Arc::new(Node::new(identity.name.clone(), inventory.boot_id.clone(), access, limits, agent));
+    let chain = audit::node_chain(&identity.cluster, &identity.name);
+    let (auditor, auditing) = Auditor::start(&config.state, chain);
+    let (id, boot_id) = (identity.name.clone(), inventory.boot_id.clone());
+    let node = Arc::new(Node::new(id, boot_id, access, limits, auditor.clone(), agent));
     node.judge(ConditionKind::Policy, restored);
     if beliefs.is_revoked() {
         node.let_go(); // what was restored too: nobody is to switch it off later
@@ -140,7 +144,7 @@ where
     }
     let buses = BusWorkers::new(node.clone(), config.buses.clone(), buses);
     let logs = Logs::new(&config.logs, log);
-    let executor = Arc::new(Executor::new(config.exec.clone(), runner, &config.state, starts)?);
+    let executor = Arc::new(Executor::new(config.exec.clone(), runner, auditor, &config.state, starts)?);
     let watching_trust = uplink.as_ref().map(|uplink| {
         let (client, registration) = uplink.registration();
         let (node, beliefs, sessions, executor) =
@@ -201,6 +205,7 @@ where
     let as_driven = node.agent().last_levels();
     node.let_go();
     executor.close().await;
+    auditing.close().await;
     if last::is_wanted(&node) {
         last_levels.save(as_driven).await; // as they were before the agent made them safe: it is to come back
     }

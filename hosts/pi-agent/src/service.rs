@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_lib::{Agent, ConditionKind, Event, Health, RateLimited, State, Verdict};
+use agent_lib::{Agent, ConditionKind, Event, Health, I2cPart, RateLimited, State, Verdict};
 use futures_util::Stream;
 use hal_core::{Board, Buses, Groups, Instant, LineId};
 use proto::agent::v1::node_agent_server::NodeAgent;
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch as changes};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::{Access, Principal};
+use crate::audit::{Asked, Auditor};
 use crate::buses::BusWorkers;
 use crate::checked::caller;
 use crate::clock::Clock;
@@ -49,10 +50,18 @@ pub(crate) struct Node<B: Board> {
     pub(crate) readings: Arc<Readings>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    pub(crate) audit: Arc<Auditor>,
 }
 
 impl<B: Board> Node<B> {
-    pub(crate) fn new(id: String, boot_id: String, access: Access, limits: Limits, agent: Agent<B>) -> Self {
+    pub(crate) fn new(
+        id: String,
+        boot_id: String,
+        access: Access,
+        limits: Limits,
+        audit: Arc<Auditor>,
+        agent: Agent<B>,
+    ) -> Self {
         let clock = Clock::start();
         let node = Self {
             id,
@@ -69,6 +78,7 @@ impl<B: Board> Node<B> {
             readings: Readings::none(),
             clock,
             limits,
+            audit,
         };
         let backend = node.agent().board().chip();
         let message = format!("{} lines of {} by {}", backend.lines, backend.label, backend.backend);
@@ -152,7 +162,27 @@ impl<B: Board> Node<B> {
         let mut agent = self.agent();
         let now = agent.board().now();
         self.limits.charge(now, principal.caller().holder, gpio::cost(&request))?;
-        Ok(self.operate_at(&mut agent, now, principal, request))
+        let Some(asked) = Asked::of(&request) else { return Ok(self.operate_at(&mut agent, now, principal, request)) };
+        if !asked.makes_safe()
+            && let Err(cannot) = self.audit.admit()
+        {
+            return Ok(Err(cannot));
+        }
+        let outcome = self.operate_at(&mut agent, now, principal, request);
+        drop(agent);
+        self.audit.note(principal, asked, &outcome);
+        Ok(outcome)
+    }
+
+    /// Does it, and takes note if it changes something. A claim that is to wait does so; the call's deadline ends it.
+    async fn operate_audited(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
+        let Some(asked) = Asked::of(&request) else { return self.operate(principal, request) };
+        if !asked.makes_safe() {
+            self.audit.ready().await?;
+        }
+        let outcome = self.operate_or_wait(principal, request).await;
+        self.audit.note(principal, asked, &outcome);
+        outcome
     }
 
     fn operate_at(
@@ -167,7 +197,7 @@ impl<B: Board> Node<B> {
         outcome
     }
 
-    /// The same, but a claim that is to wait does so; the call's deadline ends it.
+    /// The same, but a claim that is to wait does so.
     async fn operate_or_wait(&self, principal: &Principal, request: GpioRequest) -> Result<GpioResponse, Status> {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -273,7 +303,7 @@ where
         let principal = caller(&request)?;
         let request = request.into_inner();
         self.node.charge(&principal, gpio::cost(&request)).map_err(wire::rate_limited)?;
-        self.node.operate_or_wait(&principal, request).await.map(Response::new)
+        self.node.operate_audited(&principal, request).await.map(Response::new)
     }
 
     type WatchGPIOStream = Pin<Box<dyn Stream<Item = Result<GpioRecord, Status>> + Send>>;
@@ -291,6 +321,7 @@ where
         request: Request<Streaming<GpioRequest>>,
     ) -> Result<Response<Self::StreamGPIOStream>, Status> {
         let principal = caller(&request)?;
+        self.node.audit.opened().await;
         let place = self.node.limits.stream()?;
         let answers =
             Answers { node: self.node.clone(), principal, requests: Turns(request.into_inner()), _place: place };
@@ -298,9 +329,12 @@ where
     }
 
     async fn scan_i2c(&self, request: Request<ScanI2cRequest>) -> Result<Response<ScanI2cResponse>, Status> {
-        caller(&request)?.check_bus()?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let ScanI2cRequest { bus } = request.into_inner();
-        let addresses = self.buses.scan(wire::byte("bus", bus)?).await.map_err(wire::bus_refusal)?;
+        let bus = wire::byte("bus", bus)?;
+        let work = async { self.buses.scan(bus).await.map_err(wire::bus_refusal) };
+        let addresses = self.node.audit.noting(&principal, Asked::I2cScan { bus }, work).await?;
         Ok(Response::new(ScanI2cResponse { addresses: addresses.into_iter().map(u32::from).collect() }))
     }
 
@@ -308,11 +342,17 @@ where
         &self,
         request: Request<TransferI2cRequest>,
     ) -> Result<Response<TransferI2cResponse>, Status> {
-        caller(&request)?.check_bus()?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let TransferI2cRequest { bus, address, operations } = request.into_inner();
         let (bus, address) = (wire::byte("bus", bus)?, wire::byte("address", address)?);
         let parts = wire::i2c_parts(operations)?;
-        let reads = self.buses.transfer_i2c(bus, address, parts).await.map_err(wire::bus_refusal)?;
+        let writes = parts.iter().any(|part| matches!(part, I2cPart::Write(_)));
+        let work = async { self.buses.transfer_i2c(bus, address, parts).await.map_err(wire::bus_refusal) };
+        let reads = match writes {
+            true => self.node.audit.noting(&principal, Asked::I2c { bus, address }, work).await?,
+            false => work.await?,
+        };
         Ok(Response::new(TransferI2cResponse { reads }))
     }
 
@@ -320,9 +360,11 @@ where
         &self,
         request: Request<TransferSpiRequest>,
     ) -> Result<Response<TransferSpiResponse>, Status> {
-        caller(&request)?.check_bus()?;
+        let principal = caller(&request)?;
+        principal.check_bus()?;
         let (device, config, bytes) = wire::spi_transfer(request.into_inner())?;
-        let read = self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal)?;
+        let work = async { self.buses.transfer_spi(device, config, bytes).await.map_err(wire::bus_refusal) };
+        let read = self.node.audit.noting(&principal, Asked::Spi(device), work).await?;
         Ok(Response::new(TransferSpiResponse { read }))
     }
 

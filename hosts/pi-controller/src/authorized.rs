@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use control_lib::Caller;
 use futures_util::FutureExt;
@@ -45,6 +46,7 @@ impl<S> Authorized<S> {
         let method = request.uri().path();
         self.ledger.read().authorize(&caller, method).map_err(|denied| {
             tracing::info!(address = %peer.address(), method, %denied, "denied a call");
+            self.ledger.recorder().denied(denied.audit(SystemTime::now(), &caller, method));
             wire::denied(&denied)
         })?;
         request.extensions_mut().insert(caller);

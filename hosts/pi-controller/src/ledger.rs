@@ -6,6 +6,7 @@ use control_lib::{Control, Decision, Exclusion};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
+use crate::recorder::Recorder;
 use crate::store::{CommitError, Store};
 
 /// The control plane's state in memory and on disk.
@@ -14,6 +15,7 @@ pub(crate) struct Ledger {
     store: Arc<Mutex<Store>>,
     revision: watch::Sender<u64>,
     trust_revision: watch::Sender<u64>,
+    recorder: Recorder,
 }
 
 /// A decision could not be made durable; nothing has changed.
@@ -30,7 +32,13 @@ impl Ledger {
         let revision = watch::Sender::new(control.revision());
         let trust_revision = watch::Sender::new(control.trust_revision());
         let (control, store) = (RwLock::new(control), Arc::new(Mutex::new(store)));
-        Arc::new(Self { control, store, revision, trust_revision })
+        let recorder = Recorder::start(store.clone());
+        Arc::new(Self { control, store, revision, trust_revision, recorder })
+    }
+
+    /// What goes into the audit without a decision.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Tells when the state has changed: the revision of the last commit.

@@ -3,6 +3,7 @@
 //!
 //! [`init`] makes a cluster, [`serve`] is the whole control plane, [`create_token`] asks a running one for a token.
 
+mod audit;
 mod authorized;
 mod config;
 mod control_plane;
@@ -18,6 +19,7 @@ mod live;
 mod operators;
 mod own_certificate;
 mod proxy;
+mod recorder;
 #[cfg(test)]
 mod role_changes;
 mod serve;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use control_lib::{Caller, Name, NodeRights};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -52,10 +53,15 @@ impl NodeAgentProxy {
         let rights = self.ledger.read().rights_on(caller, parts.uri.path(), &node);
         let rights = rights.map_err(|denied| {
             tracing::info!(method = parts.uri.path(), %denied, "denied a call");
+            let row = denied.audit(SystemTime::now(), caller, parts.uri.path());
+            self.ledger.recorder().denied(row);
             wire::denied(&denied)
         })?;
         let onward_headers = onward_headers(parts.headers, caller, &rights)?;
         let Link { endpoint, channel } = self.links.to(&self.ledger.read(), &node)?;
+        if let Caller::Identity(who) = caller {
+            self.ledger.recorder().forwarded(who, parts.uri.path(), &node).await?;
+        }
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;

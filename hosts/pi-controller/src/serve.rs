@@ -8,6 +8,7 @@ use mtls::{
     Acceptor, CredentialsError, Dialer, FileError, Limits, OwnCertificate, Pem, PemError, TokenKeys, Trust, TrustError,
 };
 use proto::control::v1::control_plane_server::ControlPlaneServer;
+use proto::fleet::v1::audit_server::AuditServer;
 use proto::fleet::v1::enrolment_server::EnrolmentServer;
 use proto::fleet::v1::exclusions_server::ExclusionsServer;
 use proto::fleet::v1::fleet_server::FleetServer;
@@ -16,6 +17,7 @@ use proto::fleet::v1::tokens_server::TokensServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::audit::AuditService;
 use crate::authorized::Authorized;
 use crate::config::Config;
 use crate::control_plane::ControlPlaneService;
@@ -26,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::operators::OperatorsService;
 use crate::proxy::NodeAgentProxy;
-use crate::store::{LoadError, OpenError, Store};
+use crate::store::{AuditReader, LoadError, OpenError, Store};
 use crate::tokens::TokensService;
 use crate::{enforcement, own_certificate, standard};
 
@@ -129,6 +131,9 @@ pub async fn serve(
     let enrolment = EnrolmentServer::new(EnrolmentService::new(ledger.clone(), presence))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
+    let audit = AuditServer::new(AuditService::new(AuditReader::new(&config.database())))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(ANSWER_BYTES);
     let links = Arc::new(Links::new(Dialer::new(own.clone(), trust)));
     let proxy = NodeAgentProxy::new(ledger.clone(), links.clone());
     let enforcing = enforcement::enforce(ledger.clone(), acceptor.sessions(), links);
@@ -139,6 +144,7 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(Authorized::new(ledger.clone(), control_plane))
         .add_service(Authorized::new(ledger.clone(), fleet))
+        .add_service(Authorized::new(ledger.clone(), audit))
         .add_service(Authorized::new(ledger.clone(), operators))
         .add_service(Authorized::new(ledger.clone(), tokens))
         .add_service(Authorized::new(ledger.clone(), enrolment))
@@ -151,11 +157,13 @@ pub async fn serve(
         close.send_replace(true);
         reporter.end().await;
     };
-    tokio::select! {
-        ended = mtls::serve(routes, acceptor, listener, shutdown) => Ok(ended?),
+    let ended = tokio::select! {
+        ended = mtls::serve(routes, acceptor, listener, shutdown) => ended,
         () = enforcing => Ok(()),
-        () = own_certificate::keep_fresh(ledger, identity, own, renew_at) => Ok(()),
-    }
+        () = own_certificate::keep_fresh(ledger.clone(), identity, own, renew_at) => Ok(()),
+    };
+    ledger.recorder().close().await;
+    Ok(ended?)
 }
 
 fn open(config: &Config) -> Result<Arc<Ledger>, ServeError> {

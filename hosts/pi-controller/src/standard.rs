@@ -8,10 +8,11 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 /// Names by which health is asked: the server as a whole, and each of its services. `NodeAgent` is the proxy; how a node
 /// is, its own `HealthCheck` tells.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "",
     "pi.agent.v1.NodeAgent",
     "pi.control.v1.ControlPlane",
+    "pi.fleet.v1.Audit",
     "pi.fleet.v1.Fleet",
     "pi.fleet.v1.Exclusions",
     "pi.fleet.v1.Operators",

@@ -86,6 +86,10 @@ pub(crate) fn not_your_own() -> Status {
 pub(crate) fn ledger(error: LedgerError) -> Status {
     let why = startup::one_line(&error);
     tracing::error!(%why, "nothing was committed");
+    if matches!(&error, LedgerError::Commit(error) if error.is_disk_full()) {
+        let why = "nothing was changed: the controller's disk is full, make room there";
+        return status(Code::ResourceExhausted, "DISK_FULL", why, [("retryable", "true".to_owned())]);
+    }
     status(Code::Unavailable, "NOT_COMMITTED", "nothing was changed: the store failed, see the controller's log", [])
 }
 

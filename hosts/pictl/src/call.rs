@@ -17,6 +17,7 @@ use crate::exit::Failure;
 pub(crate) struct Caller {
     context: PathBuf,
     controller: String,
+    cluster: String,
     dialer: Dialer,
     direct: Option<String>,
     timeout: Duration,
@@ -26,12 +27,19 @@ impl Caller {
     pub(crate) fn new(context: Option<PathBuf>, direct: Option<String>, timeout: Duration) -> Result<Self, Failure> {
         let path = context.or_else(usual_context).ok_or(Failure::NoHome)?;
         let context = Context::load(&path)?;
-        Ok(Self { context: path, dialer: context.dialer()?, controller: context.controller, direct, timeout })
+        let dialer = context.dialer()?;
+        let cluster = context.identity.cluster;
+        Ok(Self { context: path, dialer, controller: context.controller, cluster, direct, timeout })
     }
 
     /// For how long an answer, or a command, may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The operator's cluster, as their own certificate says.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// The file that the context is in.
@@ -75,7 +83,7 @@ impl Caller {
 
     /// Any node, by the name in the request's metadata: one connection to the controller for all of them.
     pub(crate) fn proxy(&self) -> Result<NodeAgentClient<Channel>, Failure> {
-        Ok(NodeAgentClient::new(self.dialer.channel(&self.controller, Expect::Controller)?))
+        Ok(NodeAgentClient::new(self.channel()?))
     }
 
     /// A request to the fleet.

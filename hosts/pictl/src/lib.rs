@@ -3,6 +3,7 @@
 //! One file a noun. [`run`] is the whole program; `main.rs` gives it the arguments and standard output, tests and the
 //! tour give it their own.
 
+mod audit;
 mod bus;
 mod call;
 mod enrolment;
@@ -86,6 +87,9 @@ enum Command {
     /// Tokens that let machines join
     #[command(subcommand)]
     Token(token::Command),
+    /// Who did what: list it, verify it, take a copy
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Lines of a node
     #[command(subcommand)]
     Gpio(gpio::Command),
@@ -171,11 +175,18 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     if let Command::Operator(operator::Command::Accept { answer, key, out: context }) = &command {
         return Ok(writeln!(out, "{}", operator::accept(answer, key, context)?).map(|()| Exit::Done)?);
     }
+    if let Command::Audit(command) = &command
+        && let Some((file, noted)) = command.offline()
+    {
+        audit::verify_file(file, noted, output, out)?;
+        return Ok(Exit::Done);
+    }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let text = match command {
         Command::Node(command) => node::run(&caller, command, output).await?,
         Command::Operator(command) => operator::run(&caller, command, output).await?,
         Command::Token(command) => token::run(&caller, command, output, out).await?,
+        Command::Audit(command) => audit::run(&caller, command, output, out).await?,
         Command::Gpio(command) => gpio::run(&caller, command, output, out).await?,
         Command::I2c(command) => bus::i2c(&caller, command, output).await?,
         Command::Spi(command) => bus::spi(&caller, command, output).await?,

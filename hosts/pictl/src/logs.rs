@@ -289,7 +289,7 @@ fn sentence(entry: &LogEntry, notice: Option<&Content>) -> Option<String> {
 }
 
 /// RFC 3339, or so long ago.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

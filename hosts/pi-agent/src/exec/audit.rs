@@ -1,35 +1,59 @@
-//! What the log says of each command: one line before it starts and one after. Neither the environment's values nor the
-//! input are in them.
+//! What is kept of each command: a row before it starts and one after, in the audit and in the log. Neither the
+//! environment's values nor the input are in them.
+
+use std::sync::Arc;
 
 use proto::agent::v1::CommandResponse;
+use tonic::Status;
 
 use super::plan::Ready;
+use crate::access::Principal;
+use crate::audit::{Auditor, Unended};
 use crate::wire;
 
 /// A longer command line is cut.
 const BYTES: usize = 1024;
+/// So is a longer program's name.
+const PROGRAM: usize = 256;
 
 pub(super) struct Audit {
-    who: String,
+    auditor: Arc<Auditor>,
+    who: Principal,
+    program: String,
     command: String,
+    _unended: Unended,
 }
 
 impl Audit {
-    pub(super) fn begin(who: &str, ready: &Ready) -> Self {
+    /// Comes back when it is on disk who starts what. A command must not start before.
+    pub(super) async fn begin(auditor: &Arc<Auditor>, who: Principal, ready: &Ready) -> Result<Self, Status> {
         let command = command_line(&ready.plan.argv);
-        let variables = ready.variables.join(",");
-        let (user, input) = (&ready.user, ready.stdin.len());
-        tracing::info!(audit = "command", who, command, user, variables, input, "begins");
-        Self { who: who.to_owned(), command }
+        let program = ready.plan.argv.first().map(|program| program.chars().take(PROGRAM).collect());
+        let (auditor, unended) = (auditor.clone(), auditor.unended());
+        let audit = Self { auditor, who, program: program.unwrap_or_default(), command, _unended: unended };
+        let (user, input, command) = (&ready.user, ready.stdin.len(), &audit.command);
+        let mut variables = ready.variables.join(",");
+        variables.truncate((0..=BYTES.min(variables.len())).rfind(|at| variables.is_char_boundary(*at)).unwrap_or(0));
+        let detail = format!("{command}; user {user}; variables {variables:?}; input {input} bytes");
+        audit.auditor.commit(audit.entry("command.begin", "begun".to_owned(), detail)).await?;
+        let who = &audit.who; // with roles and limits
+        tracing::info!(audit = "command", %who, command, user, variables, input, "begins");
+        Ok(audit)
     }
 
     pub(super) fn end(self, response: &CommandResponse) {
-        let Self { who, command } = self;
         let outcome = wire::outcome_word(response);
         let count = |output: &Option<proto::agent::v1::CommandOutput>| output.as_ref().map_or(0, |o| o.total_bytes);
         let (stdout, stderr) = (count(&response.stdout), count(&response.stderr));
         let ms = response.wall_time.map_or(0, |wall| wall.seconds * 1000 + i64::from(wall.nanos) / 1_000_000);
-        tracing::info!(audit = "command", who, command, outcome, ms, stdout, stderr, "ended");
+        let (who, command) = (self.who.holder(), &self.command);
+        tracing::info!(audit = "command", %who, command, outcome, ms, stdout, stderr, "ended");
+        let detail = format!("{command}; {ms} ms; stdout {stdout} bytes; stderr {stderr} bytes");
+        self.auditor.record(self.entry("command.end", outcome, detail));
+    }
+
+    fn entry(&self, action: &str, outcome: String, detail: String) -> audit::Entry {
+        Auditor::entry(&self.who, action, self.program.clone(), outcome, detail)
     }
 }
 

@@ -5,6 +5,7 @@ use tonic::Status;
 
 use super::Executor;
 use crate::access::Principal;
+use crate::audit::Auditor;
 use crate::wire;
 
 impl Executor {
@@ -27,6 +28,7 @@ impl Executor {
             number.and_then(|number| self.live().get(&number).cloned())
         };
         if let Some(mut live) = live {
+            self.audit.record(Auditor::entry(who, "job.cancel", name.to_owned(), "asked".to_owned(), String::new()));
             live.unwanted.send_replace(true);
             let _ = live.outcome.wait_for(Option::is_some).await; // it is looked up below
         }

@@ -49,9 +49,8 @@ impl Executor {
         let ready = self.planner.plan(who, request, Way::Live)?;
         let permit = self.permit()?;
         let (answers, stream) = mpsc::channel(ANSWERS);
-        let who = who.to_string();
+        let audit = Audit::begin(&self.audit, who.clone(), &ready).await?;
         tokio::spawn(async move {
-            let audit = Audit::begin(&who, &ready);
             let mut closing = self.closing.subscribe();
             let response = match self.start(ready.plan, ready.terminal) {
                 Err(error) => wire::not_started(&error),

@@ -32,6 +32,7 @@ pub use stage::{Ended, Identity, Plan, run_as_stage};
 
 pub(crate) use run::{How, Kept, Outcome};
 
+use crate::audit::Auditor;
 use crate::clock::Clock;
 use crate::wire;
 use cgroup::Cgroup;
@@ -68,6 +69,7 @@ pub enum ExecError {
 pub(crate) struct Executor {
     planner: Planner,
     runner: Arc<dyn Runner>,
+    audit: Arc<Auditor>,
     running: Arc<Semaphore>,
     maximum: usize,
     jobs: Mutex<Jobs<CommandResponse>>,
@@ -83,8 +85,8 @@ pub(crate) struct Executor {
 /// A command under way.
 #[derive(Clone)]
 struct Live {
-    /// Its outcome, when it has one. The sender gone without one: it was refused.
-    outcome: watch::Receiver<Option<CommandResponse>>,
+    /// Its outcome, when it has one, or why it was not started.
+    outcome: watch::Receiver<Option<Result<CommandResponse, Status>>>,
     unwanted: watch::Sender<bool>,
 }
 
@@ -93,6 +95,7 @@ impl Executor {
     pub(crate) fn new(
         config: ExecConfig,
         runner: Arc<dyn Runner>,
+        audit: Arc<Auditor>,
         state: &Path,
         start: u64,
     ) -> Result<Self, ExecError> {
@@ -112,6 +115,7 @@ impl Executor {
         Ok(Self {
             planner: Planner::new(config)?,
             runner,
+            audit,
             running: Arc::new(Semaphore::new(maximum)),
             maximum,
             jobs: Mutex::new(jobs),

@@ -38,13 +38,14 @@ impl Executor {
         let id = wire::request_id(&request)?;
         let detach = request.detach;
         let ready = self.planner.plan(who, request, Way::Unary)?;
+        self.audit.ready().await?;
         let (mut live, waiting) = match self.begin(who, ready, detach, id)? {
             Answer::Now(response) => return Ok(*response),
             Answer::Later(live, waiting) => (live, waiting),
         };
         let outcome = live.outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
         drop(waiting); // not before: its going ends the command
-        outcome.ok_or_else(|| Status::unavailable("the command was not started: try again"))
+        outcome.unwrap_or_else(|| Err(Status::unavailable("the command was not started: try again")))
     }
 
     /// One step under one lock, so that of two equal requests one runs.
@@ -77,14 +78,25 @@ impl Executor {
         self.live().insert(number, live.clone());
         let request = id.map(|(text, digest)| (RequestId { holder: who.holder().clone(), text }, digest));
         let (executor, unwanted) = (self.clone(), live.unwanted.subscribe());
-        let who = who.to_string();
+        let who = who.clone();
         tokio::spawn(async move {
-            let response = executor.carry_out(&who, ready, request, permit, unwanted).await;
+            let carried_out = executor.carry_out(who, ready, request, permit, unwanted).await;
             let mut jobs = executor.jobs();
+            let response = match carried_out {
+                Ok(response) => response,
+                // its caller has been told that it runs
+                Err(refused) if detach => wire::not_started(&io::Error::other(refused.message())),
+                Err(refused) => {
+                    jobs.undo(number);
+                    executor.live().remove(&number);
+                    outcome.send_replace(Some(Err(refused)));
+                    return;
+                }
+            };
             let response = CommandResponse { job: shown(&jobs, number, detach), ..response };
             jobs.end(executor.clock.now(), number, response.clone(), wire::kept_bytes(&response));
             executor.live().remove(&number);
-            outcome.send_replace(Some(response));
+            outcome.send_replace(Some(Ok(response)));
         });
         if detach {
             return Ok(Answer::Now(wire::running(jobs.name(number)).into()));
@@ -95,18 +107,21 @@ impl Executor {
 
     async fn carry_out(
         &self,
-        who: &str,
+        who: Principal,
         ready: Ready,
         request: Option<(RequestId, [u8; 32])>,
         permit: OwnedSemaphorePermit,
         mut unwanted: watch::Receiver<bool>,
-    ) -> CommandResponse {
+    ) -> Result<CommandResponse, Status> {
+        let audit = Audit::begin(&self.audit, who, &ready).await?;
         if let Some((request, digest)) = request
             && let Err(error) = self.remember(request, digest).await
         {
-            return wire::not_started(&io::Error::other(format!("its request id cannot be remembered: {error}")));
+            let why = io::Error::other(format!("its request id cannot be remembered: {error}"));
+            let response = wire::not_started(&why);
+            audit.end(&response);
+            return Ok(response);
         }
-        let audit = Audit::begin(who, &ready);
         let response = match self.start(ready.plan, None) {
             Err(error) => wire::not_started(&error),
             Ok(process) => {
@@ -121,7 +136,7 @@ impl Executor {
             }
         };
         audit.end(&response);
-        response
+        Ok(response)
     }
 
     async fn remember(&self, request: RequestId, digest: [u8; 32]) -> io::Result<()> {

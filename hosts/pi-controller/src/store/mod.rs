@@ -3,6 +3,7 @@
 //! A store holds one cluster. Each committed decision is one transaction under the next revision; once
 //! [`Store::commit`] has returned, the decision survives a crash and a power failure of a disk that honours fsync.
 
+mod audit;
 mod read;
 mod sqlite;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod write;
 
 use control_lib::{Change, ClusterId};
 
+pub use audit::{AuditPage, AuditQuery, AuditReader};
 pub use sqlite::Store;
 
 /// What a store held when it was loaded.
@@ -85,4 +87,11 @@ pub enum CommitError {
     /// SQLite could not write; the store is as it was.
     #[error("look at the store's disk: the transaction was not committed")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+impl CommitError {
+    /// Whether the disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
 }

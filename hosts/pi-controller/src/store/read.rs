@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_lib::{
-    AuditRow, Certificate, ClusterId, Exclusion, Grants, Inventory, Labels, Lifetime, Names, Node, Operator, PublicKey,
+    Certificate, ClusterId, Exclusion, Grants, Inventory, Labels, Lifetime, Names, Node, Operator, PublicKey,
     RevokedKey, Scope, ScopeError, TokenRecord,
 };
 use rusqlite::types::Type;
@@ -141,24 +141,7 @@ pub(super) fn revoked_keys(connection: &Connection) -> Result<Vec<RevokedKey>> {
     })
 }
 
-pub(super) fn audit(connection: &Connection, after: u64, limit: u32) -> Result<Vec<(u64, AuditRow)>> {
-    // A number beyond SQLite's range is after every row.
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let page = "SELECT * FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-    all(connection, page, [after, i64::from(limit)], |row| {
-        let audit_row = AuditRow {
-            at: time(row, "at")?,
-            who: row.get("who")?,
-            action: row.get("action")?,
-            subject: row.get("subject")?,
-            outcome: parsed(row, "outcome")?,
-            detail: row.get("detail")?,
-        };
-        Ok((row.get::<_, i64>("sequence")?.cast_unsigned(), audit_row))
-    })
-}
-
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -195,6 +178,6 @@ fn moment(nanos: i64) -> Result<SystemTime> {
     Ok(UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
-fn invalid(error: impl StdError + Send + Sync + 'static) -> Error {
+pub(super) fn invalid(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }

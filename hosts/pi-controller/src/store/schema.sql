@@ -1,9 +1,11 @@
 -- Times are nanoseconds since 1970 (UTC). Unsigned 64-bit numbers are stored as the signed number of the same bits.
 
 CREATE TABLE meta (
-    one      INTEGER PRIMARY KEY CHECK (one = 1),
-    cluster  TEXT,             -- absent until the store is bound to a cluster
-    revision INTEGER NOT NULL  -- rises by one per committed transaction
+    one            INTEGER PRIMARY KEY CHECK (one = 1),
+    cluster        TEXT,             -- absent until the store is bound to a cluster
+    revision       INTEGER NOT NULL, -- rises by one per committed transaction
+    audit_sequence INTEGER NOT NULL DEFAULT 0, -- of the last row of the audit
+    audit_hash     BLOB CHECK (length(audit_hash) = 32) -- of that row; absent if there is none
 ) STRICT;
 INSERT INTO meta (one, cluster, revision) VALUES (1, NULL, 0);
 
@@ -105,13 +107,14 @@ CREATE TABLE revoked_keys (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT, -- AUTOINCREMENT: a number is never given twice
+    sequence INTEGER PRIMARY KEY, -- without gaps, from 1
     at       INTEGER NOT NULL,
     who      TEXT NOT NULL,
     action   TEXT NOT NULL,
     subject  TEXT NOT NULL,
     outcome  TEXT NOT NULL,
-    detail   TEXT NOT NULL
+    detail   TEXT NOT NULL,
+    hash     BLOB NOT NULL CHECK (length(hash) = 32) -- over the row and the one before: see the package audit
 ) STRICT;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;

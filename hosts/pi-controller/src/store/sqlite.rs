@@ -9,14 +9,14 @@ use std::time::Duration;
 use control_lib::{AuditRow, Change, ClusterId};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{BindError, CommitError, LoadError, Loaded, OpenError, read, write};
+use super::{BindError, CommitError, LoadError, Loaded, OpenError, audit, read, write};
 
 /// The schema that this release writes, kept in SQLite's `user_version`.
 const SCHEMA: u32 = 2;
 /// Marks the file as ours ("PiCs"), kept in SQLite's `application_id`.
 const APPLICATION: i32 = 0x5069_4373;
 /// How long a statement waits for another process, a backup for instance, to let go of the file.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// The durable state of one control plane. One writer: whoever has the `Store` mutably.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Store {
 
     /// Up to `limit` audit rows after the row numbered `after` (0: from the start), oldest first, with their numbers.
     pub fn audit(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditRow)>, LoadError> {
-        Ok(read::audit(&self.connection, after, limit)?)
+        Ok(audit::entries(&self.connection, after, limit)?)
     }
 
     /// Makes `changes` durable as transaction `revision`, which must be the one after the last; all of them or, on an
@@ -74,12 +74,24 @@ impl Store {
         changes.iter().try_for_each(|change| write::change(&transaction, change))?;
         Ok(transaction.commit()?)
     }
+
+    /// Makes rows of the audit durable that go with no change; all of them or, on an error, none. No new revision.
+    pub fn append_audit(&mut self, rows: &[AuditRow]) -> Result<(), CommitError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        rows.iter().try_for_each(|row| audit::append(&transaction, row))?;
+        Ok(transaction.commit()?)
+    }
 }
 
 #[cfg(test)]
 impl Store {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// From now on every write fails, or none.
+    pub(crate) fn set_read_only(&mut self, on: bool) {
+        self.connection.pragma_update(None, "query_only", on).expect("a pragma");
     }
 }
 

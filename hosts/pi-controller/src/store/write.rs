@@ -2,9 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control_lib::{AuditRow, Change, Exclusion, Names, Node, Operator, RevokedKey, Scope, TokenRecord};
+use control_lib::{Change, Exclusion, Names, Node, Operator, RevokedKey, Scope, TokenRecord};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Error, Result, ToSql, named_params, params};
+
+use super::audit;
 
 pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
     match change {
@@ -19,7 +21,7 @@ pub(super) fn change(connection: &Connection, change: &Change) -> Result<()> {
         Change::DropRevokedKey(fingerprint) => {
             connection.execute("DELETE FROM revoked_keys WHERE fingerprint = ?1", [fingerprint]).map(drop)
         }
-        Change::Audit(row) => append_audit(connection, row),
+        Change::Audit(row) => audit::append(connection, row),
     }
 }
 
@@ -154,16 +156,8 @@ fn put_revoked_key(connection: &Connection, key: &RevokedKey) -> Result<()> {
     Ok(())
 }
 
-fn append_audit(connection: &Connection, row: &AuditRow) -> Result<()> {
-    let AuditRow { at, who, action, subject, outcome, detail } = row;
-    let append = "INSERT INTO audit (at, who, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let row = params![Nanos(*at), who, action, subject, outcome.as_str(), detail];
-    connection.execute(append, row)?;
-    Ok(())
-}
-
 /// A time as whole nanoseconds since 1970, without loss; from 1970 to 2262.
-struct Nanos(SystemTime);
+pub(super) struct Nanos(pub(super) SystemTime);
 
 impl ToSql for Nanos {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
