@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use control_lib::{Access, Permission};
+use control_lib::{Access, Outcome, Permission};
 use mtls::{Context, Expect};
 use pi_controller::store::Store;
 use proto::agent::v1::GpioRequest;
 use proto::agent::v1::node_agent_client::NodeAgentClient;
-use tests::{Cluster, UNREADABLE, call_raw, figure, operator};
+use tests::{Cluster, UNREADABLE, call_raw, eventually, figure, operator};
 use tonic::{Code, Request};
 
 /// S12: exec, writes, tokens, roles, and whatever else is not for viewers. The bodies are no messages: a refusal that comes
@@ -52,9 +53,19 @@ async fn a_viewer_is_refused_before_the_body_is_looked_at_and_nothing_happens() 
         }
     }
     assert!(looked_at >= 10, "{looked_at}");
+    // each has its row
+    let denied = || {
+        let rows = cluster.audit().into_iter();
+        let rows = rows.filter(|row| row.who == "operator/vera" && row.outcome == Outcome::Denied);
+        rows.map(|row| row.action).collect::<BTreeSet<_>>()
+    };
+    eventually(async || methods.iter().all(|method| denied().contains(*method))).await;
     assert_eq!(stored(), before);
     assert_eq!(lines().await, lines_before);
-    figure(format!("S12: {} methods refused to a viewer, {looked_at} of them looked at for an admin", methods.len()));
+    figure(format!(
+        "S12: {} methods refused to a viewer, each with its row in the audit, {looked_at} of them looked at for an admin",
+        methods.len()
+    ));
 }
 
 /// Strictly: what a node does not understand of it, or what is missing, allows nothing.

@@ -83,11 +83,6 @@ pub(crate) const METHODS: &[(&str, Right)] = &[
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Right::Viewer),
 ];
 
-/// The method as the table has it, for whoever keeps its name.
-pub(crate) fn known(method: &str) -> &'static str {
-    METHODS.iter().find(|(path, _)| *path == method).map_or("unknown method", |(path, _)| path)
-}
-
 /// A method without a row would be a method that nobody has thought about: it does not build.
 const _: () = {
     if let Some(method) = proto::without_row(proto::METHODS, "/pi.agent.", METHODS) {
@@ -97,6 +92,16 @@ const _: () = {
         panic!("{}", method) // has two rows
     }
 };
+
+/// What a method asks for.
+///
+/// # Errors
+///
+/// `PERMISSION_DENIED` if it is not in the table.
+pub(crate) fn right(method: &str) -> Result<Right, Status> {
+    let row = METHODS.iter().find(|(path, _)| *path == method);
+    row.map(|(_, right)| *right).ok_or_else(|| denied("nobody may call this method"))
+}
 
 /// Several rights at once.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -134,6 +139,7 @@ pub(crate) struct Principal {
     rights: RightSet,
     /// `None`: no limit.
     scope: Option<Arc<Scope>>,
+    /// The controller that calls on their behalf, if one does.
     via: Option<Arc<PeerIdentity>>,
 }
 
@@ -253,21 +259,6 @@ impl Access {
             (name.clone(), (RightSet::of(roles), limit(scope.clone())))
         };
         Self { operators: operators.iter().map(row).collect(), beliefs }
-    }
-
-    /// Who calls `method`, if the call is allowed.
-    ///
-    /// # Errors
-    ///
-    /// `PERMISSION_DENIED`, saying what is missing.
-    pub(crate) fn check_method(
-        &self,
-        method: &str,
-        headers: &HeaderMap,
-        peer: Option<&Peer>,
-    ) -> Result<Principal, Status> {
-        let right = METHODS.iter().find(|(path, _)| *path == method).map(|(_, right)| *right);
-        self.check(right.ok_or_else(|| denied("nobody may call this method"))?, headers, peer)
     }
 
     /// Who calls, if they have `right`.

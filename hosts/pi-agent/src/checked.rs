@@ -28,12 +28,12 @@ impl<S, B: Board> Checked<S, B> {
     }
 
     fn check(&self, request: &mut Request<Body>) -> Result<(), Status> {
-        let (method, peer) = (request.uri().path(), request.extensions().get::<Peer>());
-        let checked = self.node.access.check_method(method, request.headers(), peer);
-        if let (Err(denied), Some(Peer::Certified(who, _))) = (&checked, peer) {
-            self.node.audit.denied(who, access::known(method), denied);
-        }
-        let principal = checked?;
+        let (right, peer) = (access::right(request.uri().path())?, request.extensions().get::<Peer>());
+        let principal = self.node.access.check(right, request.headers(), peer).inspect_err(|denied| {
+            if let Some(Peer::Certified(who, _)) = peer {
+                self.node.audit.denied(who, right.as_str(), denied);
+            }
+        })?;
         request.extensions_mut().insert(Arc::new(principal));
         Ok(())
     }

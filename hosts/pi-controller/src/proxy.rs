@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use control_lib::{Caller, Name, NodeRights};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -52,6 +53,8 @@ impl NodeAgentProxy {
         let rights = self.ledger.read().rights_on(caller, parts.uri.path(), &node);
         let rights = rights.map_err(|denied| {
             tracing::info!(method = parts.uri.path(), %denied, "denied a call");
+            let row = denied.audit(SystemTime::now(), caller, parts.uri.path());
+            self.ledger.recorder().denied(row);
             wire::denied(&denied)
         })?;
         let onward_headers = onward_headers(parts.headers, caller, &rights)?;

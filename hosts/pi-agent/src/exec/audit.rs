@@ -36,7 +36,7 @@ impl Audit {
         variables.truncate((0..=BYTES.min(variables.len())).rfind(|at| variables.is_char_boundary(*at)).unwrap_or(0));
         let detail = format!("{command}; user {user}; variables {variables:?}; input {input} bytes");
         audit.auditor.commit(audit.entry("command.begin", "begun".to_owned(), detail)).await?;
-        let who = audit.who.holder();
+        let who = &audit.who; // with roles and limits
         tracing::info!(audit = "command", %who, command, user, variables, input, "begins");
         Ok(audit)
     }
