@@ -394,6 +394,7 @@ async fn a_command_that_cannot_be_audited_does_not_start() {
     let state = cluster.folder("pi-1");
     let Some(disk) = SmallDisk::mount(&state, 1024) else { return };
     let node = ExecNode::start(&cluster, PROBE, ANY).await;
+    node.client.clone().health_check(()).await.unwrap(); // an agent that cannot write does not start
     let ran = cluster.folder("ran");
     let touch = |id: &str| CommandRequest {
         argv: vec!["touch".to_owned(), ran.display().to_string()],
@@ -407,7 +408,7 @@ async fn a_command_that_cannot_be_audited_does_not_start() {
     let refused = client.execute_command(touch("")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let again = client.execute_command(touch("once")).await.unwrap_err();
-    assert_eq!((again.code(), reason(&again).as_str()), (Code::Unavailable, "CANNOT_AUDIT"));
+    assert_eq!((again.code(), reason(&again).as_str()), (Code::Unavailable, "CANNOT_AUDIT"), "{again:?}");
     assert!(!Path::new(&ran).exists(), "it was not started");
     disk.clear();
     eventually(async || client.clone().execute_command(touch("once")).await.is_ok()).await;
