@@ -57,8 +57,8 @@ async fn twice(address: SocketAddr, folder: &Path) -> [String; 2] {
 /// Connects with the session of the time before, if there was one.
 async fn once(address: SocketAddr, folder: &Path) -> String {
     let path = |file: &str| folder.join(file).display().to_string();
-    let (cert, key, ca, session) = (path("cert.pem"), path("key.pem"), path("ca.pem"), path("session"));
-    let own = ["-cert", &cert, "-key", &key, "-CAfile", &ca];
+    let (pair, ca, session) = (path("identity.pem"), path("ca.pem"), path("session"));
+    let own = ["-cert", &pair, "-key", &pair, "-CAfile", &ca];
     let resume: [&str; 2] =
         if folder.join("session").exists() { ["-sess_in", &session] } else { ["-sess_out", &session] };
     s_client(address, &[&own[..], &resume].concat()).await

@@ -320,6 +320,24 @@ async fn an_expired_certificate_is_good_for_its_renewal_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_fails_shows_in_the_nodes_health() {
+    let (cluster, folder) = stopped_node().await;
+    age(&cluster, &folder, SystemTime::now() - DAY * 6);
+    mtls::write_private(&folder.join("controller"), b"127.0.0.1:1").unwrap();
+    let fleet = start_again(&cluster).await;
+    let agent = direct(&cluster, &fleet, 0, "anna");
+    eventually(async || {
+        let health = agent.clone().health_check(()).await.unwrap().into_inner();
+        let certificate = health.conditions.iter().find(|it| it.r#type == "Certificate");
+        certificate.is_some_and(|it| {
+            it.reason == "RenewalFails" && it.message.contains("expires in 23 hours; cannot renew it: ")
+        }) && health.status == "DEGRADED"
+    })
+    .await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_node_does_not_come_back() {
     let (cluster, folder) = stopped_node().await;
     let said = cluster.pictl(&["node", "revoke", "sim-1", "--yes"]).await;
