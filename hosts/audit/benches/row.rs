@@ -61,7 +61,11 @@ fn main() {
     let row = Chain::new("spiffe://lab").append(entry.clone());
     let line = format_row(&row);
     let (mut tally, now, once) = (Tally::new(Duration::from_secs(60)), Instant::now(), Repeats::once(entry.at));
-    let count = || (0..1000).for_each(|_| drop(black_box(tally.see(now, &17, once))));
+    let count = || {
+        for _ in 0..1000 {
+            black_box(tally.see(now, &17, once));
+        }
+    };
     let mut counter = 0_u64;
     let add = || (0..1000).for_each(|_| counter = black_box(counter + 1));
     print("a repeat, counted (bare: add 1)", turns(1000, count, add));
