@@ -250,7 +250,8 @@ async fn a_node_says_who_did_what_to_its_lines_and_for_whom() {
     }
     // a program that toggles a line as fast as it can
     let count = size(2_000, 20_000);
-    let writes = (0..count).map(|number| set(22, if number % 2 == 0 { GpioState::Low } else { GpioState::High }));
+    let writes =
+        (0..count).map(|number| set(22, if number.is_multiple_of(2) { GpioState::Low } else { GpioState::High }));
     let mut answers = anna.stream_gpio(tokio_stream::iter(writes)).await.unwrap().into_inner();
     while let Some(answer) = answers.next().await {
         answer.unwrap();
@@ -351,8 +352,10 @@ async fn a_node_with_a_full_disk_does_nothing_but_read_and_make_safe() {
     let mut done = Vec::new();
     let refused = loop {
         // each one different, as what is repeated is counted: their rows are longer than the file's last page has room for
-        let (pin, level) =
-            (5 + done.len() as u32 % 20, if done.len() / 20 % 2 == 0 { GpioState::High } else { GpioState::Low });
+        let (pin, level) = (
+            5 + done.len() as u32 % 20,
+            if (done.len() / 20).is_multiple_of(2) { GpioState::High } else { GpioState::Low },
+        );
         match anna.control_gpio(set(pin, level)).await {
             Ok(_) => done.push(pin),
             Err(refused) => break refused,

@@ -248,9 +248,9 @@ fn what_may_end_a_call_moves_the_revision_of_trust() {
     };
     report(&mut control, "b2");
     assert_eq!(control.trust_revision(), before, "a node that describes itself ends nothing");
-    let mut labelled = request("pi-7", &own);
-    labelled.labels = control_lib::Labels::new([("room", "lab")]).unwrap();
-    apply(&mut control, |control| control.register(start() + HOUR, Presented::Node(&name("pi-7")), labelled)).unwrap();
+    let labels = control_lib::Labels::new([("room", "lab")]).unwrap();
+    let none = Default::default();
+    apply(&mut control, |control| control.label_node(start(), &anna(), &name("pi-7"), &labels, &none)).unwrap();
     assert_eq!(control.trust_revision(), control.revision(), "labels bind operators to nodes");
     revoke(&mut control, &pi_7()).unwrap();
     assert_eq!(control.trust_revision(), control.revision());

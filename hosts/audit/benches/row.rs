@@ -62,9 +62,9 @@ fn main() {
     let line = format_row(&row);
     let (mut tally, now, once) = (Tally::new(Duration::from_secs(60)), Instant::now(), Repeats::once(entry.at));
     let count = || {
-        (0..1000).for_each(|_| {
+        for _ in 0..1000 {
             black_box(tally.see(now, &17, once));
-        })
+        }
     };
     let mut counter = 0_u64;
     let add = || (0..1000).for_each(|_| counter = black_box(counter + 1));

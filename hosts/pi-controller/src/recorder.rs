@@ -209,7 +209,7 @@ impl Writer {
         }
         self.unwritten.truncate(WAITING);
         for done in waiting.into_iter().flatten() {
-            let _ = done.send(written.as_ref().map(|()| ()).map_err(|_| CannotAudit)); // who asked has gone away
+            let _ = done.send(written.as_ref().copied().map_err(|_| CannotAudit)); // who asked has gone away
         }
     }
 }

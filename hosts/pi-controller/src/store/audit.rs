@@ -155,7 +155,8 @@ mod tests {
         let row = |number: u64| AuditRow {
             at: UNIX_EPOCH + Duration::from_secs(1_780_272_000 + number),
             who: "operator/anna".to_owned(),
-            action: if number % 2 == 0 { "/pi.agent.v1.NodeAgent/ControlGPIO" } else { "token.create" }.to_owned(),
+            action: if number.is_multiple_of(2) { "/pi.agent.v1.NodeAgent/ControlGPIO" } else { "token.create" }
+                .to_owned(),
             subject: format!("node/pi-{number}"),
             outcome: Outcome::Allowed,
             detail: "a detail".to_owned(),
