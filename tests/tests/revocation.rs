@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_lib::Role;
+use control_lib::{Change, Role};
 use hal_core::LineId;
 use mtls::Expect;
+use pi_controller::store::Store;
 use pictl::Exit;
 use proto::agent::v1::execute_stream_request::Input;
 use proto::agent::v1::execute_stream_response::Output;

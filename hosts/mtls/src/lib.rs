@@ -51,7 +51,7 @@ pub use limits::Limits;
 pub use pem::{Pem, PemError, parse as parse_pem, write as write_pem};
 pub use rustls::Error as TlsError;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-pub use serve::{DRAIN, Router, serve, serve_http, server};
+pub use serve::{DRAIN, Router, serve, server};
 pub use server_verifier::Expect;
 pub use sessions::{Open, Sessions};
 pub use token::{JoinToken, TokenError};
