@@ -249,7 +249,7 @@ async fn a_node_says_who_did_what_to_its_lines_and_for_whom() {
         anna.control_gpio(on(22, Operation::Read(ReadLine {}))).await.unwrap();
     }
     // a program that toggles a line as fast as it can
-    let count = size(2_000, 20_000);
+    let count = size(2_000_usize, 20_000);
     let writes =
         (0..count).map(|number| set(22, if number.is_multiple_of(2) { GpioState::Low } else { GpioState::High }));
     let mut answers = anna.stream_gpio(tokio_stream::iter(writes)).await.unwrap().into_inner();
