@@ -206,13 +206,13 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::{init, open, own_certificate};
+    use crate::{init, open, own_certificate::Own};
 
     fn service(state: &Path) -> AuthorityService {
         let (control, store) = open::open(state).unwrap();
         let identity = Identity::controller("c1".parse().unwrap());
         let lifetime = control_lib::Lifetime::CONTROLLER;
-        let own = own_certificate::take(control.authority(), &identity, lifetime, &state.join("own")).unwrap().0;
+        let own = Own { identity, lifetime, folder: state.join("own") }.take(control.authority()).unwrap().0;
         AuthorityService::new(Ledger::new(control, store), OwnCertificate::new(&own).unwrap(), state)
     }
 
