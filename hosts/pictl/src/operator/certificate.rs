@@ -24,14 +24,14 @@ pub(super) struct Add {
 /// Whose key is to be certified.
 enum Subject {
     /// One that is made here.
-    Own(OwnKey),
+    Own(Box<OwnKey>),
     /// One that somebody else has.
     Theirs(Vec<u8>),
 }
 
 impl Subject {
     fn new(csr: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = csr else { return Ok(Self::Own(OwnKey::generate().map_err(failed)?)) };
+        let Some(path) = csr else { return Ok(Self::Own(Box::new(OwnKey::generate().map_err(failed)?))) };
         let text = std::fs::read(path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
         let request = mtls::parse_pem(&text).ok().and_then(|pem| pem.request);
         let request = request.ok_or_else(|| {
