@@ -50,6 +50,18 @@ impl Hosts {
         self.path(name).display().to_string()
     }
 
+    /// The file of the CA's key, below the folder.
+    ///
+    /// # Panics
+    ///
+    /// If there is not exactly one.
+    pub fn ca_key(&self) -> String {
+        let files = std::fs::read_dir(self.path("controller/ca")).expect("the CA's folder").flatten();
+        let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        let [name] = &names[..] else { panic!("{names:?}") };
+        format!("controller/ca/{name}")
+    }
+
     /// What will say `said/<name>.out` and `.err` and logs everything.
     fn command(&self, name: &str, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");

@@ -160,8 +160,8 @@ async fn no_secret_is_in_anything_that_was_written_or_said() {
         Canary::new("standard input", stdin, None),
         Canary::new("configured variable", configured, Some("pi-1/agent.toml")),
         Canary::new("logged password", logged, Some("app.log")),
-        Canary::new("node's key", key_of(&hosts.path("pi-1/key.pem")), None),
-        Canary::new("CA's key", key_of(&hosts.path("controller/ca.key.pem")), None),
+        Canary::new("node's key", key_of(&hosts.path("pi-1/identity.pem")), None),
+        Canary::new("CA's key", key_of(&hosts.path(&hosts.ca_key())), None),
         Canary::new(
             "operator's key",
             {
@@ -183,7 +183,7 @@ async fn no_secret_is_in_anything_that_was_written_or_said() {
     let found = escaped(&hosts.path(""), &all, &canaries);
     assert!(found.is_empty(), "{found:#?}");
     // the keys are at home as PEM, which wraps their base64 elsewhere than `forms` does
-    let homes = [("pi-1/key.pem", 7), ("controller/ca.key.pem", 8)];
+    let homes = [("pi-1/identity.pem", 7), (&hosts.ca_key(), 8)];
     for (home, number) in homes {
         assert_eq!(key_of(&hosts.path(home)), canaries[number].bytes);
     }

@@ -25,16 +25,16 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_bench-sim-agent");
 
 /// A client's certificate that the cluster's CA signed, with what no honest CA would put into one.
 fn certificate(cluster: &Cluster, uris: &[&str], usage: ExtendedKeyUsagePurpose) -> Credentials {
-    let file = |name: &str| mtls::parse_pem(&std::fs::read(cluster.controller_state().join(name)).unwrap()).unwrap();
-    let (ca, key) = (file("ca.pem").certificates.remove(0), file("ca.key.pem").key.unwrap());
-    let issuer = rcgen::Issuer::from_ca_cert_der(&ca, KeyPair::try_from(&key).unwrap()).unwrap();
+    let ca = cluster.issuer();
+    let key = KeyPair::try_from(ca.key().unwrap().expose()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(&ca.certificate_der().into(), key).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "bob");
     params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
     params.extended_key_usages = vec![usage];
     let own = KeyPair::generate().unwrap();
     let leaf = params.signed_by(&own, &issuer).unwrap();
-    Credentials { chain: vec![leaf.der().clone()], key: own.into(), roots: vec![ca] }
+    Credentials { chain: vec![leaf.der().clone()], key: own.into(), roots: vec![ca.certificate_der().to_vec().into()] }
 }
 
 /// A client that believes any server: it is the server that is tested.
@@ -219,7 +219,7 @@ async fn old_protocols_and_weak_suites_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     cluster.credentials(&cluster.issuer(), "operator/bob", SystemTime::now()).store(folder.path()).unwrap();
     let path = |file: &str| folder.path().join(file).display().to_string();
-    let own = ["-cert", &path("cert.pem"), "-key", &path("key.pem")].map(str::to_owned);
+    let own = ["-cert", &path("identity.pem"), "-key", &path("identity.pem")].map(str::to_owned);
     let connect = async |arguments: &[&str]| {
         let mut openssl = tokio::process::Command::new("openssl");
         openssl.args(["s_client", "-alpn", "h2", "-connect", &cluster.address.to_string()]).args(&own).args(arguments);

@@ -89,7 +89,7 @@ async fn what_a_host_writes_is_its_owners_alone() {
     all_private("a controller after that", &controller_state);
 
     // new credentials in the place of the old, as a renewal writes them
-    let half_written = node.join("cert.pem.new");
+    let half_written = node.join("identity.pem.new");
     std::fs::write(&half_written, "half").unwrap();
     set_permissions(&half_written, Permissions::from_mode(0o666)).unwrap();
     Credentials::load(&node).unwrap().store(&node).unwrap();
@@ -127,9 +127,9 @@ async fn what_others_can_read_is_refused_by_name() {
         assert!(!ended.expect("it refuses to start").success());
     };
     for (file, loose, tight) in [
-        ("pi-1/key.pem", 0o644, 0o600),
+        ("pi-1/identity.pem", 0o644, 0o600),
         ("pi-1", 0o750, 0o700),
-        ("controller/ca.key.pem", 0o644, 0o600),
+        (&hosts.ca_key(), 0o644, 0o600),
         ("controller", 0o755, 0o700),
     ] {
         set_permissions(hosts.path(file), Permissions::from_mode(loose)).unwrap();

@@ -317,7 +317,7 @@ async fn an_expired_certificate_is_good_for_its_renewal_and_nothing_else() {
     for _ in 0..6 {
         last = reason(&ask(&stranger).await.unwrap_err());
     }
-    assert_eq!(last, "TOO_OFTEN");
+    assert!(["TOO_OFTEN", "TOO_MANY_FAILURES"].contains(&last.as_str()), "{last}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

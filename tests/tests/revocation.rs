@@ -374,6 +374,7 @@ async fn a_node_stores_the_roots_that_it_is_told_and_says_so() {
     let told = std::fs::read_to_string(state.join("trust.toml")).unwrap();
     assert!(told.contains("roots_version = 1") && told.contains("revoked = false"), "{told}");
     let roots = mtls::parse_pem(&std::fs::read(state.join("ca.pem")).unwrap()).unwrap().certificates;
-    assert_eq!(roots, [cluster.issuer().certificate_der().to_vec().into()]);
+    let believed: Vec<mtls::CertificateDer<'_>> = cluster.authority().bundle().into_iter().map(Into::into).collect();
+    assert_eq!(roots, believed);
     fleet.stop().await;
 }

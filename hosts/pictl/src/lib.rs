@@ -183,6 +183,9 @@ async fn answer(arguments: Arguments, out: &mut dyn Write, errors: &mut dyn Writ
     if let Command::Operator(operator::Command::Request { key, out: request }) = &command {
         return Ok(writeln!(out, "{}", operator::request(key, request)?).map(|()| Exit::Done)?);
     }
+    if let Command::Operator(operator::Command::Accept { answer, key, out: context }) = &command {
+        return Ok(writeln!(out, "{}", operator::accept(answer, key, context)?).map(|()| Exit::Done)?);
+    }
     let caller = Caller::new(context, direct, Duration::from_secs(timeout))?;
     let about_roots = matches!(command, Command::Ca(_));
     let text = match command {

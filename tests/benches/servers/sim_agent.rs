@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use hal_core::linux::ProcfsMetrics;
+use mtls::{Credentials, PeerIdentity};
 use pi_agent::{Config, Hardware, LinuxRunner, SystemLog, run_as_stage, serve};
 use startup::Failure;
 
@@ -26,7 +27,9 @@ fn main() -> Result<ExitCode, Failure> {
 
 async fn run(state: PathBuf) -> Result<(), Failure> {
     let config = Config { state: state.clone(), ..Config::load(&state.join("agent.toml"))? };
-    let (simulated, _hands, _log) = pi_sim::hardware("bench");
+    // the board of the node that the folder is of
+    let own = Credentials::load(&state)?.chain.first().and_then(|leaf| PeerIdentity::from_certificate(leaf).ok());
+    let (simulated, _hands, _log) = pi_sim::hardware(&own.map(|own| own.name).unwrap_or_default());
     let hardware = Hardware {
         board: simulated.board,
         pwm: simulated.pwm,
