@@ -48,7 +48,7 @@ pub struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
 
-/// The text is no [`Hash`].
+/// The text is no [`struct@Hash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write a hash as 64 hexadecimal digits in lower case")]
 pub struct HashError;
