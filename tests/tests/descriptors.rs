@@ -71,7 +71,9 @@ async fn holds_out(cluster: &Cluster, target: Target, cause: Cause) {
     assert!(descriptors <= 256, "{descriptors}");
     assert!(warnings >= 1 && warnings as f64 <= seconds / 10.0 + 1.0, "{warnings} warnings: {log}");
     assert!(share <= tests::size(0.25, 0.05), "{share}");
-    assert!(recovered <= Duration::from_secs(1), "{recovered:?}");
+    // once more than a second, because even a connection that was made may be forgotten by a kernel whose queue is full
+    let most = tests::size(Duration::from_millis(2500), Duration::from_secs(1));
+    assert!(recovered <= most, "{recovered:?}");
     loud.is_calm_beside(&quiet);
 }
 
