@@ -45,7 +45,7 @@ pub(crate) async fn run(
     // the channel is empty
     let _ = requests.try_send(told(Input::Start(request)));
     if stdin {
-        read_stdin(requests.clone());
+        read_stdin(requests.clone(), terminal);
     } else if !terminal {
         let _ = requests.try_send(told(Input::CloseStdin(CloseStdin {})));
     }
@@ -90,12 +90,18 @@ fn told(input: Input) -> ExecuteStreamRequest {
 }
 
 /// A thread of its own: reading a terminal cannot be broken off, and the process does not wait for it.
-fn read_stdin(requests: mpsc::Sender<ExecuteStreamRequest>) {
+fn read_stdin(requests: mpsc::Sender<ExecuteStreamRequest>, terminal: bool) {
+    let mut size = terminal.then(raw_mode::size).flatten();
     thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = stdin.read(&mut chunk) {
-            if requests.blocking_send(told(Input::Stdin(chunk[..length].to_vec()))).is_err() {
+            // keys are for the window that the person typed them in; its signal may come later than they
+            let now = terminal.then(raw_mode::size).flatten();
+            let resized = now.filter(|_| now != size).map(Input::WindowSize);
+            size = now;
+            let keys = Input::Stdin(chunk[..length].to_vec());
+            if resized.into_iter().chain([keys]).any(|input| requests.blocking_send(told(input)).is_err()) {
                 return;
             }
         }
